@@ -1,0 +1,100 @@
+"""Talk to Alibaba's Qwen realtime speech services from ordinary, synchronous Python.
+
+::
+
+    from qwen_realtime import synthesize, transcribe, translate
+
+    synthesize("Hello there.", out="hello.wav")
+    print(transcribe("meeting.wav").text)
+    print(translate("hello.wav", to="es").text)
+
+Four clients, one per family: :class:`TTSClient`, :class:`ASRClient`, :class:`OmniClient`, :class:`LiveTranslateClient`.
+Their handlers get typed events from :mod:`.events`. Sound goes through :class:`AudioPlayer` and :class:`Microphone`.
+Importing this package imports neither numpy nor an audio library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import events
+from .client import RealtimeClient, State
+from .errors import (
+    AudioError,
+    AudioUnavailable,
+    AuthenticationError,
+    ConfigError,
+    ConnectError,
+    ConnectionClosed,
+    ConnectTimeout,
+    DeviceError,
+    HandshakeError,
+    ProtocolError,
+    RateLimitError,
+    RealtimeError,
+    ServerError,
+    WaitTimeout,
+    WouldDeadlock,
+)
+from .events import CloseInfo
+from .families import ASRClient, LiveTranslateClient, OmniClient, TTSClient
+from .helpers import synthesize, transcribe, translate
+from .notices import RealtimeWarning
+from .results import Speech, Transcript, Translation
+from .settings import ASRSettings, LiveTranslateSettings, OmniSettings, TTSSettings, TurnDetection
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .audio import AudioPlayer, Microphone, RingBuffer
+
+__all__ = [
+    "ASRClient",
+    "ASRSettings",
+    "AudioError",
+    "AudioPlayer",
+    "AudioUnavailable",
+    "AuthenticationError",
+    "CloseInfo",
+    "ConfigError",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "DeviceError",
+    "HandshakeError",
+    "LiveTranslateClient",
+    "LiveTranslateSettings",
+    "Microphone",
+    "OmniClient",
+    "OmniSettings",
+    "ProtocolError",
+    "RateLimitError",
+    "RealtimeClient",
+    "RealtimeError",
+    "RealtimeWarning",
+    "RingBuffer",
+    "ServerError",
+    "Speech",
+    "State",
+    "TTSClient",
+    "TTSSettings",
+    "Transcript",
+    "Translation",
+    "TurnDetection",
+    "WaitTimeout",
+    "WouldDeadlock",
+    "__version__",
+    "events",
+    "synthesize",
+    "transcribe",
+    "translate",
+]
+
+# These need numpy, which is heavy, so they are imported when they are first asked for.
+_LATER = {"AudioPlayer": ".audio", "Microphone": ".audio", "RingBuffer": ".audio"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LATER[name], __name__), name)
+    globals()[name] = value
+    return value

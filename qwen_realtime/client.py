@@ -1,0 +1,626 @@
+"""What all four clients share: lifetime, handlers, waiting, and the wire.
+
+Three threads meet here. The caller's threads send and wait; ``qwen-receive`` (:mod:`.connection`) decodes messages,
+keeps the session's state and fills the mailbox; ``qwen-dispatch`` (:mod:`.dispatch`) runs the handlers.
+
+``_changed`` guards the lifecycle state, the session's state and what has been answered; it is held for a few
+assignments, and callers wait on it. The order of frames is guarded by the transport's own lock.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import json
+import logging
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeVar, overload
+
+from . import codec
+from .connection import Connection
+from .dialing import Deadline
+from .dispatch import PATIENCE_S, SLICE_S, Dispatcher, Expectation
+from .endpoints import key_source, resolve
+from .errors import ConfigError, ConnectionClosed, ConnectTimeout, RealtimeError, WaitTimeout
+from .events import (
+    CLIENT_EVENTS,
+    ClientEvent,
+    CloseInfo,
+    Connected,
+    Disconnected,
+    Error,
+    Event,
+    SessionCreated,
+    SessionFinish,
+    SessionUpdate,
+    SessionUpdated,
+)
+from .handlers import Handler, Key
+from .hints import server_error
+from .protocol import CONTENT, Family, Phase, SessionState
+from .settings import DEFAULT_MODELS, Settings, check, compare_echo, profile_of
+from .settings.retirement import warn_if_retired
+from .trace import Trace
+from .transport import open_transport
+
+__all__ = ["RealtimeClient", "State"]
+
+log = logging.getLogger("qwen_realtime")
+
+C = TypeVar("C", bound="RealtimeClient")
+H = TypeVar("H", bound=Handler)
+
+
+class State(str, enum.Enum):
+    """How far a client's life has come."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class RealtimeClient:
+    """Base of the four clients; one object is one connection and one session.
+
+    All methods may be called from any thread. Handlers run one at a time, in the order of the wire, on the thread
+    ``qwen-dispatch`` (or, with ``dispatch="manual"``, on the thread that calls :meth:`poll`), never with a lock held.
+
+    Args:
+        model: the model's name.
+        api_key: the key, or a callable that is asked for it at each connection; default ``DASHSCOPE_API_KEY``.
+        url: in place of a region; default ``QWEN_REALTIME_URL``.
+        region: ``"intl"`` (Singapore) or ``"cn"`` (Beijing); keys belong to one of them.
+        workspace: a workspace id.
+        headers: more HTTP headers for the handshake.
+        settings: the session's settings; single fields may be given as keywords instead, or over them.
+        strict: raise ``ConfigError`` for settings that this model refuses or ignores; otherwise warn.
+        connect_timeout: seconds for everything until the session is ready.
+        close_timeout: seconds after which closing stops being polite.
+        send_timeout: seconds after which a server that does not read is given up.
+        ping_interval: seconds of silence after which a ping is sent; ``None`` for never.
+        ping_timeout: seconds until an unanswered ping is repeated; three in a row without any frame end it.
+        proxy: ``http://`` or ``socks5h://`` URL; ``None`` for the environment's, ``""`` for none.
+        ssl_context: in place of the default, which verifies.
+        max_message_bytes: a longer message ends the connection.
+        dispatch: ``"thread"``, or ``"manual"`` to run handlers in your own loop by :meth:`poll`.
+        trace: a file for the wire's messages, as JSON lines, without key and audio.
+        setting_fields: settings by name, such as ``voice="Cherry"``.
+
+    Raises:
+        ConfigError: anything about these that can be known before connecting.
+    """
+
+    family: ClassVar[Family]
+    settings_class: ClassVar[type[Settings]]
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        url: str | None = None,
+        region: str = "intl",
+        workspace: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
+        strict: bool = True,
+        connect_timeout: float = 10.0,
+        close_timeout: float = 5.0,
+        send_timeout: float = 5.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        proxy: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        max_message_bytes: int = 16 * 1024 * 1024,
+        dispatch: Literal["thread", "manual"] = "thread",
+        trace: str | os.PathLike[str] | None = None,
+        **setting_fields: Any,
+    ) -> None:
+        self.model = DEFAULT_MODELS[self.family] if model is None else model
+        self._profile = profile_of(self.model)
+        if self._profile.family is not self.family:
+            raise ConfigError(
+                f"{self.model} is a model of {self._profile.family.value}, not of {self.family.value}",
+                hint=f"the default here is {DEFAULT_MODELS[self.family]}",
+            )
+        if dispatch not in ("thread", "manual"):
+            raise ConfigError(f"dispatch is 'thread' or 'manual', not {dispatch!r}")
+        warn_if_retired(self._profile)
+        self._strict = strict
+        self._settings = self._checked_settings(settings, setting_fields)
+        self._key = key_source(api_key)
+        self._endpoint = resolve(
+            family=self.family, model=self.model, url=url, region=region, workspace=workspace, headers=headers
+        )
+        self._connect_timeout = connect_timeout
+        self._close_timeout = close_timeout
+        self._transport_options: dict[str, Any] = {
+            "proxy": proxy,
+            "ssl_context": ssl_context,
+            "max_message_bytes": max_message_bytes,
+            "send_timeout": send_timeout,
+        }
+        self._pings = {"ping_interval": ping_interval, "ping_timeout": ping_timeout}
+        self._trace = Trace(trace) if trace is not None else None
+
+        # one hex counter behind random digits: unique, and a tenth of the price of a UUID
+        self._id_prefix = f"event_{os.urandom(10).hex()}"
+        self._id_counter = itertools.count(1)
+
+        self._dispatcher = Dispatcher(manual=dispatch == "manual")
+        self._connection: Connection | None = None
+
+        self._changed = threading.Condition()
+        self._state = State.NEW
+        self._session_state = SessionState(self.family)
+        self._info: CloseInfo | None = None  # how it ended, once it has
+        self._errors: list[Error] = []  # error events so far
+        self._updates = 0  # session.updated events so far
+        self._requested: dict[str, Any] = {}  # of the last session.update
+        self._updating = threading.Lock()  # one session.update at a time; held while its answer is waited for
+        self.dropped_settings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model} {self._state.value} {self.session_id or 'no session'}>"
+
+    # What is known.
+
+    @property
+    def state(self) -> State:
+        """``new``, ``connecting``, ``open``, ``closing`` or ``closed``."""
+        return self._state
+
+    @property
+    def session_id(self) -> str:
+        """The server's name for the session; empty before ``session.created``."""
+        return self._session_state.session_id
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The settings that the server last confirmed."""
+        return self._session_state.session
+
+    @property
+    def response_active(self) -> bool:
+        """Whether a response is in progress."""
+        return self._session_state.response_active
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; ``None`` until it has."""
+        return self._info
+
+    @property
+    def handler_errors(self) -> int:
+        """How many times a handler has raised."""
+        return self._dispatcher.handler_errors
+
+    # Lifetime.
+
+    def connect(self: C) -> C:
+        """Connect and begin the session.
+
+        Blocks until ``session.created`` and, where there are settings, ``session.updated`` have arrived, at most
+        ``connect_timeout``. May be called inside a handler of another client.
+
+        Raises:
+            ConnectError: no connection; ``ConnectTimeout``, ``AuthenticationError``, ``RateLimitError`` … say why.
+            ServerError: the server refused the settings.
+            ConnectionClosed: it was closed meanwhile, or has been used before.
+        """
+        with self._changed:
+            if self._state is not State.NEW:
+                raise ConnectionClosed(
+                    f"this client is {self._state.value} and cannot be connected again", hint="make a new one"
+                )
+            self._state = State.CONNECTING
+        deadline = Deadline(self._connect_timeout, lambda: self._state is not State.CONNECTING)
+        try:
+            transport = open_transport(self._endpoint, self._key(), deadline, **self._transport_options)
+        except BaseException as error:
+            self._never_opened(error)
+            raise
+        self._dispatcher.start()
+        self._connection = Connection(transport, on_message=self._on_message, on_end=self._on_end, **self._pings)
+        try:
+            self._begin_session(deadline)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin_session(self, deadline: Deadline) -> None:
+        waiting = Phase.AWAITING_SESSION
+        self._await_server(lambda: self._session_state.phase is not waiting, deadline, "session.created")
+        session = self._settings.to_session()
+        if session:
+            self._update(session, deadline)
+        with self._changed:
+            if self._state is not State.CONNECTING:
+                raise self._closed_error()
+            self._state = State.OPEN
+
+    def _never_opened(self, error: BaseException) -> None:
+        with self._changed:
+            self._state = State.CLOSED
+            self._info = CloseInfo(by="client", reason=str(error), error=error)
+            self._dispatcher.ended = True
+            self._changed.notify_all()
+
+    def finish(self, timeout: float | None = None) -> None:
+        """End the session in order: what was sent is dealt with, all handlers have run, the connection is closed.
+
+        Sends ``session.finish`` and waits for ``session.finished`` (Omni: for the response in progress).
+
+        Args:
+            timeout: seconds for all of it; ``None`` waits as long as the server goes on sending, with a patience of
+                a minute.
+
+        Raises:
+            WaitTimeout: the server did not finish; the connection is closed all the same.
+            ServerError: it reported an error that no handler took; the connection is closed all the same.
+            ConnectionClosed: the connection broke before it had finished, or was never opened.
+            WouldDeadlock: called inside a handler.
+        """
+        self._dispatcher.refuse_in_handler("finish()", "call it from another thread, or close() here")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._state is State.NEW:
+            raise self._closed_error()
+        if self._state is State.CLOSING:
+            self._close(self._close_timeout)
+        elif self._info is None:
+            errors = len(self._errors)
+            try:
+                self._finish_session()
+                self._await(lambda: self._finished() or self._reported(errors), timeout, "the end of the session")
+            finally:
+                unhandled = self._reported(errors) and not self._finished()
+                left = self._close_timeout if deadline is None else max(0.1, deadline - time.monotonic())
+                self._close(left, drain=deadline)
+            if unhandled:
+                raise server_error(self._errors[errors])
+        if self._info is not None and not self._info.clean:
+            raise self._closed_error()
+
+    def _finish_session(self) -> None:
+        """Tell the server that there is no more input."""
+        if self._session_state.phase is Phase.READY:
+            self._send(SessionFinish())
+
+    def _finished(self) -> bool:
+        """Whether the server has dealt with all input."""
+        return self._session_state.phase is Phase.FINISHED
+
+    def _reported(self, errors: int) -> bool:
+        """Whether the server has reported an error that no handler takes, since there were so many."""
+        return len(self._errors) > errors and not self._dispatcher.handlers.take_errors()
+
+    def close(self) -> None:
+        """Close now, in order, without waiting for what the server still has to say.
+
+        Idempotent, from any thread. Blocks at most ``close_timeout`` and half a second, until the connection is gone
+        and the handlers of what had arrived have run; inside a handler it only begins to close.
+        """
+        self._close(self._close_timeout)
+
+    def _close(self, timeout: float, drain: float | None = None) -> None:
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            if self._state is State.NEW:
+                self._state = State.CLOSED
+                self._info = CloseInfo(by="client", clean=True)
+                self._dispatcher.ended = True
+            elif self._state is not State.CLOSED:
+                self._state = State.CLOSING
+            connection = self._connection
+            self._changed.notify_all()
+        if connection is None:
+            return
+        if self._dispatcher.in_handler:
+            connection.begin_close()
+            return
+        connection.close(deadline)
+        try:
+            self._dispatcher.wait_until(
+                lambda: self._dispatcher.ended, max(0.0, (drain or deadline) - time.monotonic()), "the handlers' end"
+            )
+        except WaitTimeout:
+            log.warning("a handler is still running after %.1f s; what had arrived after it is discarded", timeout)
+            self._dispatcher.discard()
+
+    def wait(self, timeout: float | None = None) -> CloseInfo:
+        """Wait until the connection has ended, whoever ends it, and all handlers have run.
+
+        Args:
+            timeout: seconds; ``None`` for as long as it takes.
+
+        Raises:
+            WaitTimeout: it is still open.
+            ConnectionClosed: it was never opened.
+            WouldDeadlock: called inside a handler.
+        """
+        self._dispatcher.refuse_in_handler("wait()", "call it from another thread, or close() here")
+        if self._state is State.NEW:
+            raise self._closed_error()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._dispatcher.ended:
+            left = PATIENCE_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(f"the connection is still open after {timeout:g} s")
+            try:
+                self._dispatcher.wait_until(lambda: self._dispatcher.ended, min(left, SLICE_S), "the end")
+            except WaitTimeout:
+                continue
+        return self._info or CloseInfo(by="client")
+
+    def __enter__(self: C) -> C:
+        return self.connect() if self._state is State.NEW else self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self.close()
+
+    # Handlers.
+
+    @overload
+    def on(self, event: Key) -> Callable[[H], H]: ...
+    @overload
+    def on(self, event: Key, handler: H) -> H: ...
+    def on(self, event: Key, handler: H | None = None) -> H | Callable[[H], H]:
+        """Register a handler; as a call, or as a decorator without ``handler``.
+
+        Args:
+            event: a wire type such as ``"response.audio.delta"``, an event class or base class, a connection event
+                (``"connected"``, ``"disconnected"`` …), or ``"*"`` for all.
+            handler: called with the event, in the order of registration.
+
+        Raises:
+            ConfigError: there is no such event to receive.
+        """
+        return self._register(event, handler, once=False)
+
+    @overload
+    def once(self, event: Key) -> Callable[[H], H]: ...
+    @overload
+    def once(self, event: Key, handler: H) -> H: ...
+    def once(self, event: Key, handler: H | None = None) -> H | Callable[[H], H]:
+        """Register a handler for one event, as :meth:`on` does."""
+        return self._register(event, handler, once=True)
+
+    def _register(self, event: Key, handler: H | None, *, once: bool) -> H | Callable[[H], H]:
+        def register(function: H) -> H:
+            self._dispatcher.handlers.add(event, function, once=once)
+            return function
+
+        return register if handler is None else register(handler)
+
+    def off(self, event: Key | None = None, handler: Handler | None = None) -> None:
+        """Remove handlers: of an event, one function, both together, or all."""
+        self._dispatcher.handlers.remove(event, handler)
+
+    def expect(
+        self, event: Key, timeout: float | None = None, where: Callable[[Any], bool] | None = None
+    ) -> Expectation:
+        """Wait for an event: a context manager, entered before the request is sent.
+
+        ::
+
+            with client.expect("response.done") as done:
+                client.commit()
+            print(done.event.response.status)
+
+        The block's end waits until the event has been delivered, after all handlers of the events before it.
+
+        Args:
+            event: as for :meth:`on`.
+            timeout: seconds; ``None`` waits as long as events keep coming, with a patience of a minute.
+            where: a test that the event must pass.
+
+        Raises:
+            WaitTimeout: it did not come.
+            ServerError: an error came that no handler takes.
+            ConnectionClosed: the connection ended first.
+            WouldDeadlock: inside a handler.
+        """
+        return Expectation(self._dispatcher, event, timeout, where, self._closed_error)
+
+    def poll(self, timeout: float = 0.0, max_events: int | None = None) -> int:
+        """Run the handlers of waiting events on this thread; only with ``dispatch="manual"``.
+
+        Args:
+            timeout: seconds to wait for the first event.
+            max_events: stop after so many.
+
+        Returns:
+            How many events were handled.
+        """
+        return self._dispatcher.poll(timeout, max_events)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait, for select, Tk and Qt; only with ``dispatch="manual"``."""
+        return self._dispatcher.fileno()
+
+    # The wire, out.
+
+    def update_session(self, **fields: Any) -> None:
+        """Change settings; blocks until the server confirms, at most ``connect_timeout``. Works inside handlers.
+
+        What the server did not take is logged as a warning and kept in ``dropped_settings``.
+
+        Raises:
+            ConfigError: a setting that this model refuses or ignores, or too late for this family.
+            ServerError: the server refused.
+        """
+        settings = self._checked_settings(None, fields)
+        self._update(settings.to_session(), Deadline(self._connect_timeout))
+
+    def _update(self, session: dict[str, Any], deadline: Deadline) -> None:
+        with self._updating:
+            updates = self._updates
+            self._requested = session
+            self._send(SessionUpdate(session=session))
+            self._await_server(lambda: self._updates > updates, deadline, "session.updated")
+
+    def _checked_settings(self, settings: Settings | None, fields: Mapping[str, Any]) -> Settings:
+        if settings is not None and not isinstance(settings, self.settings_class):
+            raise ConfigError(f"settings must be {self.settings_class.__name__}, not {type(settings).__name__}")
+        made = self.settings_class.of(fields, settings)
+        check(made, self._profile, strict=self._strict)
+        return made
+
+    def send(self, event: ClientEvent | Mapping[str, Any]) -> None:
+        """Send any client event, also one that no class declares; nothing is checked but that the client is open.
+
+        Args:
+            event: typed, or a mapping with a ``type``; an ``event_id`` is filled in where there is none.
+
+        Raises:
+            ConfigError: it is no event.
+            ConnectionClosed: the client is not open, or the connection breaks.
+        """
+        if isinstance(event, ClientEvent):
+            self._transmit(event, codec.encode(event, self._next_id()))
+            return
+        if not isinstance(event, Mapping) or not isinstance(event.get("type"), str):
+            raise ConfigError("an event is a client event or a mapping with a 'type'")
+        message = {"event_id": self._next_id(), **event}
+        payload = json.dumps(message, ensure_ascii=False).encode()
+        decoded = codec.decode_client(payload) if event["type"] in CLIENT_EVENTS else None
+        self._transmit(decoded if isinstance(decoded, ClientEvent) else None, payload)
+
+    def _send(self, event: ClientEvent) -> None:
+        """Send an event of this family, if it can be taken now."""
+        refusal = self._session_state.refusal(type(event))
+        if refusal and self._state in (State.OPEN, State.CONNECTING):
+            if self._session_state.phase is not Phase.READY:
+                raise ConnectionClosed(refusal, hint="a finished session takes no more input: open a new client")
+            raise ConfigError(refusal, hint="open a new client for that" if "settings" in refusal else "")
+        self._transmit(event, codec.encode(event, self._next_id()))
+
+    def _transmit(self, event: ClientEvent | None, payload: bytes) -> None:
+        connection = self._sending_connection()
+        if event is not None:
+            with self._changed:  # before it is sent: a quick answer must find it
+                self._session_state.advance(event)
+        if self._trace is not None:
+            self._trace.record("client", payload)
+        connection.send(payload)
+
+    def _sending_connection(self) -> Connection:
+        """The connection, where one is open to be written to."""
+        if self._connection is None or self._state not in (State.OPEN, State.CONNECTING):
+            raise self._closed_error()
+        return self._connection
+
+    def _next_id(self) -> str:
+        return f"{self._id_prefix}{next(self._id_counter):012x}"
+
+    # The wire, in: on the receiving thread.
+
+    def _on_message(self, payload: bytes) -> None:
+        if self._trace is not None:
+            self._trace.record("server", payload)
+        event = codec.decode_server(payload)
+        if type(event) not in CONTENT:
+            self._advance(event)
+        self._dispatcher.put(event, len(payload))
+
+    def _advance(self, event: Event) -> None:
+        with self._changed:
+            self._session_state.advance(event)
+            if isinstance(event, SessionUpdated):
+                self._updates += 1
+                self._compare_echo(event)
+            elif isinstance(event, Error):
+                self._errors.append(event)
+            self._changed.notify_all()
+        if isinstance(event, SessionCreated):
+            self._dispatcher.put(Connected(session_id=self.session_id, model=self.model), 0)
+
+    def _compare_echo(self, event: SessionUpdated) -> None:
+        echo = compare_echo(self._requested, event.session, self._profile)
+        self.dropped_settings = echo.dropped
+        if echo.dropped:
+            log.warning("%s did not take these settings: %s", self.model, ", ".join(echo.dropped))
+        if echo.unconfirmed:
+            log.info("%s never confirms these settings: %s", self.model, ", ".join(echo.unconfirmed))
+
+    def _on_end(self, info: CloseInfo) -> None:
+        with self._changed:
+            if self._session_state.phase is Phase.FINISHED and not info.clean:
+                info = CloseInfo(code=info.code, reason=info.reason, by=info.by, clean=True)
+            self._info = info
+            self._state = State.CLOSED
+            self._changed.notify_all()
+        if self._trace is not None:
+            self._trace.close()
+        self._dispatcher.end(Disconnected(info=info))
+
+    # Waiting for the server: ended by the receiving thread, so it works inside handlers.
+
+    def _await_server(self, done: Callable[[], bool], deadline: Deadline, what: str) -> None:
+        """Wait for an answer; any error event meanwhile is the answer."""
+        errors = len(self._errors)
+        try:
+            self._await(lambda: done() or len(self._errors) > errors, deadline.left, what, pump=False)
+        except WaitTimeout as error:
+            if self._state is State.CONNECTING:
+                raise ConnectTimeout(
+                    f"{what} did not come within {deadline.seconds:g} s",
+                    hint="the server accepted the connection and went silent",
+                    phase="session",
+                ) from error
+            raise
+        if len(self._errors) > errors and not done():
+            raise server_error(self._errors[errors])
+
+    def _await(self, done: Callable[[], bool], timeout: float | None, what: str, *, pump: bool = True) -> None:
+        """Wait until ``done()``, for as long as the connection lives."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pump = pump and self._dispatcher.manual
+        life, life_at = self._signs_of_life(), time.monotonic()
+        with self._dispatcher.unbounded_in_handler():
+            while not done():
+                if self._info is not None or self._state is State.CLOSING:
+                    raise self._closed_error()
+                now = time.monotonic()
+                if self._signs_of_life() != life:
+                    life, life_at = self._signs_of_life(), now
+                left = deadline - now if deadline is not None else life_at + PATIENCE_S - now
+                if left <= 0:
+                    raise WaitTimeout(f"{what} did not come in time")
+                if pump:
+                    self._dispatcher.poll(min(left, 0.05))
+                    continue
+                with self._changed:
+                    if not done() and self._info is None:
+                        self._changed.wait(min(left, SLICE_S))
+
+    def _signs_of_life(self) -> int:
+        return self._connection.frames if self._connection is not None else 0
+
+    def _closed_error(self) -> ConnectionClosed:
+        """Why nothing can be sent or waited for, as an error of its own."""
+        if self._state is State.NEW:
+            return ConnectionClosed("not connected", hint="call connect() first, or use the client in a with statement")
+        info = self._info
+        if info is None:
+            return ConnectionClosed("the client is closing" if self._state is State.CLOSING else "not connected yet")
+        told = f"{info.code} {info.reason}".strip() if info.code is not None else info.reason
+        error = ConnectionClosed(
+            f"the connection was closed by the {info.by}" + (f": {told}" if told else ""),
+            hint="" if isinstance(info.error, RealtimeError) else "a closed client is not reopened: make a new one",
+            code=info.code,
+            reason=info.reason,
+            by=info.by,
+        )
+        error.__cause__ = info.error
+        return error

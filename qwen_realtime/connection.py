@@ -1,0 +1,142 @@
+"""One connection and the thread that receives on it.
+
+The receiving thread, ``qwen-receive``, is the only one that reads the socket and the only one that disposes of it.
+
+It may block on
+    the socket, no longer than the ping interval; and on delivering a message, while the mailbox is full.
+It is woken by
+    data, the other side's end, and :meth:`Connection.close`, which cuts the socket when the time is up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from .errors import ConnectionClosed, ProtocolError
+from .events import CloseInfo
+from .transport import Transport
+
+__all__ = ["Connection"]
+
+log = logging.getLogger("qwen_realtime")
+
+# Pings in a row that may stay unanswered, with no other frame meanwhile, before the peer is given up.
+UNANSWERED_PINGS = 3
+
+
+class Connection:
+    """A transport with its receiving thread.
+
+    Args:
+        transport: connected.
+        on_message: called with each message's payload, on the receiving thread.
+        on_end: called once with how it ended, on the receiving thread, when the socket is gone.
+        ping_interval: seconds of silence after which a ping is sent; ``None`` for never.
+        ping_timeout: seconds to wait for an answer before the next ping; ``None`` to wait for ever.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        on_message: Callable[[bytes], None],
+        on_end: Callable[[CloseInfo], None],
+        ping_interval: float | None,
+        ping_timeout: float | None,
+    ) -> None:
+        self._transport = transport
+        self._on_message = on_message
+        self._on_end = on_end
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._closing = False  # by us; set before the close frame is sent
+        self._thread = threading.Thread(target=self._run, name="qwen-receive", daemon=True)
+        self.send = transport.send
+        self._thread.start()
+
+    @property
+    def frames(self) -> int:
+        """How many frames have come: signs of life."""
+        return self._transport.frames
+
+    def close(self, deadline: float, code: int = 1000, reason: str = "") -> None:
+        """Close in order: send CLOSE, let the reader see the answer, and cut the socket when the time is up.
+
+        Idempotent, from any thread. Blocks until the receiving thread has ended, at most until ``deadline`` (on
+        ``time.monotonic()``) and a moment more; on the receiving thread itself it does not wait.
+        """
+        self._closing = True
+        left = max(0.05, deadline - time.monotonic())
+        self._transport.send_close(code, reason, timeout=left / 2)
+        self.wait(deadline)
+        if self._thread.is_alive():
+            self._transport.shutdown()
+            self.wait(time.monotonic() + 1.0)
+
+    def begin_close(self, code: int = 1000, reason: str = "") -> None:
+        """Start to close without waiting: the close frame is sent, and the socket cut where that fails."""
+        self._closing = True
+        self._transport.send_close(code, reason, timeout=0.5)
+        if self._transport.broken:
+            self._transport.shutdown()
+
+    def cut(self) -> None:
+        """Cut the connection without a close frame."""
+        self._transport.shutdown()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until the receiving thread has ended, at most until the deadline on ``time.monotonic()``."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    # The receiving thread.
+
+    def _run(self) -> None:
+        info = CloseInfo(by="network")
+        try:
+            info = self._receive()
+        except Exception as error:
+            log.exception("the receiving thread failed; please report this")
+            info = CloseInfo(by="client", reason=str(error), error=error)
+        finally:
+            self._transport.dispose()
+            self._on_end(info)
+
+    def _receive(self) -> CloseInfo:
+        """Receive until the end, and say how it came."""
+        unanswered, frames = 0, 0
+        timeout = interval = self._ping_interval or 3600.0
+        try:
+            while True:
+                message = self._transport.receive(timeout)
+                if message is not None:
+                    self._on_message(message)
+                    timeout = interval
+                    continue
+                if self._ping_interval is None:
+                    continue
+                if self._transport.frames != frames:  # any frame is a sign of life
+                    unanswered, frames = 0, self._transport.frames
+                if unanswered >= UNANSWERED_PINGS:
+                    raise ConnectionClosed(f"no sign of life after {unanswered} pings", by="network")
+                self._transport.ping()
+                unanswered += 1
+                timeout = self._ping_timeout or self._ping_interval
+        except ConnectionClosed as error:
+            return self._ended(error)
+        except ProtocolError as error:
+            self._transport.send_close(1002, str(error), timeout=1.0)
+            return CloseInfo(code=1002, reason=str(error), by="client", error=error)
+
+    def _ended(self, error: ConnectionClosed) -> CloseInfo:
+        if self._closing and not self._transport.broken:
+            return CloseInfo(code=error.code or 1000, reason=error.reason, by="client", clean=True)
+        if self._transport.broken:
+            reason = self._transport.broken
+            return CloseInfo(reason=reason, by="network", error=ConnectionClosed(reason, by="network"))
+        clean = error.code == 1000
+        reason = error.reason if error.code is not None else error.message
+        return CloseInfo(code=error.code, reason=reason, by=error.by, clean=clean, error=None if clean else error)

@@ -1,0 +1,106 @@
+"""Events on their way from the receiving thread to the handlers: ordered, bounded in bytes, waking a selector."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from contextlib import suppress
+
+from .events import Event
+
+__all__ = ["LIMIT_BYTES", "Mailbox"]
+
+# About twenty minutes of speech: a handler may dream that long before the reading stops.
+LIMIT_BYTES = 64 * 1024 * 1024
+
+
+class Mailbox:
+    """A queue with one producer, the receiving thread, and one consumer at a time.
+
+    The fast path takes no lock of ours: the two byte counts have one writer each, and the producer waits only when
+    their difference is over the limit.
+
+    Args:
+        limit_bytes: how much may wait, in bytes of messages, before :meth:`put` blocks.
+        selectable: keep a descriptor that is readable while events wait.
+    """
+
+    def __init__(self, limit_bytes: int = LIMIT_BYTES, *, selectable: bool = False) -> None:
+        self._limit = limit_bytes
+        self._queue: queue.SimpleQueue[tuple[Event | None, int]] = queue.SimpleQueue()
+        self._put_bytes = 0  # written by the producer
+        self._got_bytes = 0  # written by the consumer
+        self._room = threading.Event()  # set by the consumer when the producer may be waiting for room
+        self._unbounded = 0  # consumers that wait for the producer themselves: the bound must not stop it
+        self._wake: tuple[socket.socket, socket.socket] | None = None
+        if selectable:
+            self._wake = socket.socketpair()
+            for end in self._wake:
+                end.setblocking(False)
+
+    def put(self, event: Event, size: int) -> None:
+        """Add an event; the receiving thread only. Blocks while the box is full, until the consumer takes some out."""
+        while self._put_bytes - self._got_bytes > self._limit and not self._unbounded:
+            self._room.clear()
+            if self._put_bytes - self._got_bytes > self._limit and not self._unbounded:
+                self._room.wait(1.0)  # a slice: whatever set it between the two looks is seen at the next
+        self._put_bytes += size
+        self._queue.put((event, size))
+        self.ring()
+
+    def put_last(self, event: Event | None) -> None:
+        """Add the last event, or nothing but the end; never blocks."""
+        if event is not None:
+            self._queue.put((event, 0))
+        self._queue.put((None, 0))
+        self.ring()
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """The next event, or ``None`` at the end. Blocks until there is one.
+
+        Raises:
+            queue.Empty: nothing came within ``timeout`` seconds.
+        """
+        event, size = self._queue.get(timeout=timeout) if timeout != 0 else self._queue.get_nowait()
+        if size:
+            self._got_bytes += size
+            if not self._room.is_set():
+                self._room.set()
+        return event
+
+    def lift(self) -> None:
+        """Suspend the bound: the consumer is about to wait for something that only the producer can bring."""
+        self._unbounded += 1
+        self._room.set()
+
+    def restore(self) -> None:
+        """End one :meth:`lift`."""
+        self._unbounded -= 1
+
+    # The descriptor.
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait; only of a selectable box."""
+        if self._wake is None:
+            raise ValueError("this mailbox has no descriptor")
+        return self._wake[0].fileno()
+
+    def hush(self) -> None:
+        """Make the descriptor unreadable; to be called before emptying the box, so that no ring is missed."""
+        if self._wake is not None:
+            with suppress(BlockingIOError):
+                while self._wake[0].recv(4096):
+                    pass
+
+    def ring(self) -> None:
+        """Make the descriptor readable."""
+        if self._wake is not None:
+            with suppress(OSError):  # full: it is readable; closed: nobody looks any more
+                self._wake[1].send(b"\0")
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._wake is not None:
+            for end in self._wake:
+                end.close()

@@ -1,0 +1,370 @@
+"""One WebSocket connection as messages in and out; the only client file that knows websocket-client.
+
+websocket-client makes the handshake and the frames to send. Incoming frames are read here: its own reader checks
+UTF-8 in pure Python (95 % of the vendor SDK's cost), asks the socket three times per frame, has no size limit and
+gives up on close reasons that are too long, which the service sends.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import websocket
+
+from .dialing import Deadline, dial
+from .endpoints import Endpoint
+from .errors import (
+    AuthenticationError,
+    ConnectionClosed,
+    HandshakeError,
+    ProtocolError,
+    RateLimitError,
+)
+from .sockets import DuplexSocket
+
+if not hasattr(websocket, "ABNF"):  # the package named "websocket" installs a module of the same name
+    raise ImportError(
+        "the module 'websocket' is not that of websocket-client: "
+        "pip uninstall -y websocket && pip install --force-reinstall websocket-client"
+    )
+
+__all__ = ["Transport", "open_transport"]
+
+_TEXT, _BINARY, _CONTINUATION = 0x1, 0x2, 0x0
+_CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
+
+# No honest handshake response is longer.
+_MAX_HANDSHAKE_BYTES = 64 * 1024
+
+
+class Transport:
+    """A connected WebSocket. One thread receives; any thread sends.
+
+    Args:
+        sock: past the handshake.
+        max_message_bytes: a longer message is a ``ProtocolError``, before it is read.
+        send_timeout: seconds after which a peer that does not read is given up.
+
+    Attributes:
+        frames: how many frames have come, control frames included: a sign of life.
+    """
+
+    def __init__(self, sock: DuplexSocket, *, max_message_bytes: int, send_timeout: float) -> None:
+        self._sock = sock
+        self._max_message_bytes = max_message_bytes
+        self._send_timeout = send_timeout
+        self._write_lock = threading.Lock()  # guards the order of frames; waited for no longer than send_timeout
+        self._close_sent = False
+        self._broken = ""  # why nothing can be written any more
+        self._buffer = b""  # what has come and was not taken yet, from _taken on; the receiving thread's own
+        self._taken = 0
+        self._ended = False
+        self._parts: list[bytes] = []  # of a fragmented message
+        self.frames = 0
+
+    # Receiving, on one thread.
+
+    def receive(self, timeout: float) -> bytes | None:
+        """The payload of the next text message; answers pings meanwhile.
+
+        Args:
+            timeout: seconds; ``None`` is returned when no message came in that time.
+
+        Raises:
+            ConnectionClosed: the other side closed, or the connection broke.
+            ProtocolError: a frame that cannot be; the connection is of no use any more.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            frame = self._frame(deadline)
+            if frame is None:
+                return None
+            final, opcode, payload = frame
+            self.frames += 1
+            if opcode == _TEXT and final and not self._parts:
+                return payload
+            if opcode in (_TEXT, _CONTINUATION):
+                message = self._joined(final, opcode, payload)
+                if message is not None:
+                    return message
+            elif opcode == _PING:
+                self._pong(payload)
+            elif opcode == _CLOSE:
+                raise self._closed_by_server(payload)
+            elif opcode == _BINARY:
+                raise ProtocolError("the server sent a binary frame; this protocol has text frames only")
+            elif opcode != _PONG:
+                raise ProtocolError(f"the server sent a frame of the unknown kind {opcode:#x}")
+
+    def _frame(self, deadline: float) -> tuple[int, int, bytes] | None:
+        """One frame as (final, opcode, payload); ``None`` when it is not whole by the deadline."""
+        if not self._have(2, deadline):
+            return None
+        first, second = self._buffer[self._taken], self._buffer[self._taken + 1]
+        if first & 0x70 or second & 0x80:
+            raise ProtocolError("the server sent a frame with reserved bits or a mask: is it a WebSocket server?")
+        size, head = second & 0x7F, 2
+        if size >= 126:
+            head = 4 if size == 126 else 10
+            if not self._have(head, deadline):
+                return None
+            (size,) = struct.unpack_from("!H" if head == 4 else "!Q", self._buffer, self._taken + 2)
+        elif first & 0x0F >= _CLOSE and not first & 0x80:
+            raise ProtocolError("the server sent a control frame in pieces")
+        if size > self._max_message_bytes:
+            raise ProtocolError(
+                f"a message of {size} bytes is over the limit of {self._max_message_bytes}",
+                hint="raise max_message_bytes if you expect it",
+            )
+        if not self._have(head + size, deadline):
+            return None
+        start = self._taken + head
+        self._taken = start + size
+        return first & 0x80, first & 0x0F, self._buffer[start : self._taken]
+
+    def _have(self, count: int, deadline: float) -> bool:
+        """Have ``count`` bytes from ``_taken`` on; ``False`` when they have not come by the deadline."""
+        missing = count - (len(self._buffer) - self._taken)
+        if missing <= 0:
+            return True
+        chunks = [self._buffer[self._taken :]]
+        try:
+            while missing > 0:
+                chunk = self._read(deadline)
+                chunks.append(chunk)
+                missing -= len(chunk)
+        except TimeoutError:
+            return False
+        finally:
+            self._buffer, self._taken = b"".join(chunks), 0
+        return True
+
+    def _read(self, deadline: float) -> bytes:
+        try:
+            chunk = self._sock.read_some(deadline)
+        except TimeoutError:
+            raise
+        except (OSError, ValueError) as error:
+            raise ConnectionClosed(f"the connection broke: {error}", by="network") from error
+        if not chunk:
+            raise ConnectionClosed("the connection ended without a close frame", by="network")
+        return chunk
+
+    def _joined(self, final: int, opcode: int, payload: bytes) -> bytes | None:
+        """The whole message, when this is its last piece."""
+        if (opcode == _TEXT) is bool(self._parts):
+            raise ProtocolError("the server sent the pieces of a message out of order")
+        self._parts.append(payload)
+        size = sum(map(len, self._parts))
+        if size > self._max_message_bytes:
+            raise ProtocolError(
+                f"a message in pieces is over the limit of {self._max_message_bytes} bytes",
+                hint="raise max_message_bytes if you expect it",
+            )
+        if not final:
+            return None
+        message, self._parts = b"".join(self._parts), []
+        return message
+
+    def _closed_by_server(self, payload: bytes) -> ConnectionClosed:
+        code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
+        reason = payload[2:].decode("utf-8", "replace")
+        answered = self._close_sent
+        self.send_close(1000, timeout=min(1.0, self._send_timeout))
+        shown = f"{code} {reason}".strip() if code is not None else "no code"
+        return ConnectionClosed(
+            "closed" if answered else f"the server closed the connection: {shown}",
+            code=code,
+            reason=reason,
+            by="client" if answered else "server",
+        )
+
+    # Sending, from any thread.
+
+    def send(self, payload: bytes) -> None:
+        """Send one text message.
+
+        Blocks until the system has taken it, at most ``send_timeout``.
+
+        Raises:
+            ConnectionClosed: the connection is closed, breaks, or the other side does not read.
+        """
+        self._write(websocket.ABNF.create_frame(payload, _TEXT).format(), self._send_timeout)
+
+    def ping(self) -> None:
+        """Send a ping; raises as :meth:`send` does."""
+        self._write(websocket.ABNF.create_frame(b"", _PING).format(), self._send_timeout)
+
+    def _pong(self, payload: bytes) -> None:
+        if not self._close_sent:
+            self._write(websocket.ABNF.create_frame(payload, _PONG).format(), self._send_timeout)
+
+    def send_close(self, code: int, reason: str = "", *, timeout: float) -> None:
+        """Send the close frame, once; a connection that cannot be written to is left to :meth:`shutdown`."""
+        if self._close_sent:
+            return
+        payload = struct.pack("!H", code) + reason.encode()[:123]
+        with suppress(ConnectionClosed):
+            self._write(websocket.ABNF.create_frame(payload, _CLOSE).format(), timeout, closing=True)
+
+    def _write(self, frame: bytes, timeout: float, *, closing: bool = False) -> None:
+        deadline = time.monotonic() + timeout
+        if not self._write_lock.acquire(timeout=timeout):
+            raise ConnectionClosed(
+                f"sending took over {timeout:g} s: the server does not read", by="network", hint="it may be overloaded"
+            )
+        try:
+            if self._broken or self._close_sent:
+                raise ConnectionClosed(self._broken or "the connection is closed", by="client")
+            self._close_sent = closing
+            self._sock.write(frame, deadline)
+        except (OSError, ValueError) as error:
+            if isinstance(error, ConnectionClosed):
+                raise
+            # part of the frame may be out: nothing can follow it, so the receiving thread is told
+            self._broken = (
+                f"sending took over {timeout:g} s: the server does not read"
+                if isinstance(error, TimeoutError)
+                else f"the connection broke while sending: {error}"
+            )
+            self._sock.shutdown()
+            raise ConnectionClosed(self._broken, by="network") from error
+        finally:
+            self._write_lock.release()
+
+    # The end.
+
+    @property
+    def broken(self) -> str:
+        """Why a write failed, where one did."""
+        return self._broken
+
+    def shutdown(self) -> None:
+        """Cut the connection, from any thread; the receiving thread wakes."""
+        self._sock.shutdown()
+
+    def dispose(self) -> None:
+        """Give the socket back; the receiving thread's last act. Waits for a writer to notice the end."""
+        self._sock.shutdown()
+        with self._write_lock:
+            self._broken = self._broken or "the connection is closed"
+            self._sock.close()
+
+
+class _HandshakeSocket(DuplexSocket):
+    """A socket for the time of the handshake: it takes the bytes of one HTTP response and the deadline's time."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        super().__init__(sock)
+        self._deadline = deadline
+        self._room = _MAX_HANDSHAKE_BYTES
+
+    def recv(self, size: int) -> bytes:
+        self._room -= size
+        if self._room < 0:
+            raise OSError("the response to the handshake has no end")
+        while True:
+            self.settimeout(min(self._deadline.left, 0.1))  # a short slice, so that close() can call it off
+            try:
+                return super().recv(size)
+            except TimeoutError:
+                if not self._deadline.left or self._deadline.cancelled():
+                    raise
+
+    def send(self, data: bytes) -> int:
+        self.settimeout(self._deadline.left)
+        return super().send(data)
+
+
+def open_transport(
+    endpoint: Endpoint,
+    key: str,
+    deadline: Deadline,
+    *,
+    proxy: str | None = None,
+    ssl_context: Any = None,
+    max_message_bytes: int,
+    send_timeout: float,
+) -> Transport:
+    """Connect and make the WebSocket handshake, in the caller's thread.
+
+    Redirects are refused: the key goes nowhere else.
+
+    Raises:
+        ConnectError: why not: ``ConnectTimeout`` with the phase, ``HandshakeError`` with the HTTP status.
+    """
+    sock = _HandshakeSocket(dial(endpoint, deadline, proxy=proxy, ssl_context=ssl_context), deadline)
+    try:
+        _handshake(sock, endpoint, key, deadline)
+    except BaseException:
+        sock.close()
+        raise
+    return Transport(sock, max_message_bytes=max_message_bytes, send_timeout=send_timeout)
+
+
+def _handshake(sock: DuplexSocket, endpoint: Endpoint, key: str, deadline: Deadline) -> None:
+    client = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+    try:
+        client.connect(
+            endpoint.url,
+            socket=sock,
+            header=[f"{name}: {value}" for name, value in endpoint.headers.items()] + [f"Authorization: Bearer {key}"],
+            suppress_origin=True,
+            redirect_limit=0,
+        )
+    except websocket.WebSocketBadStatusException as error:
+        body = error.resp_body or b""
+        raise _refused(endpoint, error.status_code, dict(error.resp_headers or {}), body) from None
+    except (websocket.WebSocketException, OSError, ValueError) as error:
+        if deadline.cancelled() or not deadline.left:
+            raise deadline.missed("handshake", f"{endpoint.host} did not answer the handshake") from None
+        if not client.handshake_response:
+            raise HandshakeError(
+                f"{endpoint.host}:{endpoint.port} did not answer as a WebSocket server: {error}", hint="check the URL"
+            ) from error
+    status = client.getstatus() or 0
+    if status != 101:  # a redirect: some versions raise, others go on
+        raise _refused(endpoint, status, dict(client.getheaders() or {}), b"")
+
+
+def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: bytes) -> HandshakeError:
+    """The error for an HTTP answer in place of a handshake."""
+    text = body.decode("utf-8", "replace").strip()[:500]
+    told = f"HTTP {status}" + (f": {text}" if text else "")
+    if status in (401, 403):
+        other = {"intl": "cn", "cn": "intl"}.get(endpoint.region)
+        hint = "check the key" + (
+            f"; a key of the other region needs region={other!r}" if other else "; a key works only in its own region"
+        )
+        return AuthenticationError(f"{endpoint.host} refused the key: {told}", hint=hint, status=status, body=text)
+    if status == 429:
+        wait = _seconds(headers.get("retry-after"))
+        return RateLimitError(
+            f"{endpoint.host} has had too many requests: {told}",
+            hint=f"try again in {wait:g} s" if wait is not None else "try again later",
+            status=status,
+            body=text,
+            retry_after=wait,
+        )
+    if 300 <= status < 400:
+        where = headers.get("location", "elsewhere")
+        return HandshakeError(
+            f"{endpoint.host} redirects to {where}, which is not followed: the key would go there",
+            hint="pass that URL if you trust it",
+            status=status,
+            body=text,
+        )
+    hint = "check the URL's path and the model's name" if status in (400, 404) else ""
+    return HandshakeError(f"{endpoint.host} refused the connection: {told}", hint=hint, status=status, body=text)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text or ""))
+    except ValueError:
+        return None
