@@ -49,7 +49,6 @@ setup(
     entry_points={"pytest11": ["qwen_realtime = qwen_realtime.testing"]},
     classifiers=[
         "Intended Audience :: Developers",
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",
         "Topic :: Multimedia :: Sound/Audio :: Speech",
         "Typing :: Typed",

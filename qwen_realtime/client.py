@@ -41,8 +41,9 @@ from .events import (
 )
 from .handlers import Handler, Key
 from .hints import server_error
+from .metrics import Metrics
 from .protocol import CONTENT, Family, Phase, SessionState
-from .settings import DEFAULT_MODELS, Settings, check, compare_echo, profile_of
+from .settings import DEFAULT_MODELS, ModelProfile, Settings, check, compare_echo, profile_of
 from .settings.retirement import warn_if_retired
 from .trace import Trace
 from .transport import open_transport
@@ -123,15 +124,9 @@ class RealtimeClient:
         **setting_fields: Any,
     ) -> None:
         self.model = DEFAULT_MODELS[self.family] if model is None else model
-        self._profile = profile_of(self.model)
-        if self._profile.family is not self.family:
-            raise ConfigError(
-                f"{self.model} is a model of {self._profile.family.value}, not of {self.family.value}",
-                hint=f"the default here is {DEFAULT_MODELS[self.family]}",
-            )
+        self._profile = self._find_profile()
         if dispatch not in ("thread", "manual"):
             raise ConfigError(f"dispatch is 'thread' or 'manual', not {dispatch!r}")
-        warn_if_retired(self._profile)
         self._strict = strict
         self._settings = self._checked_settings(settings, setting_fields)
         self._key = key_source(api_key)
@@ -153,6 +148,9 @@ class RealtimeClient:
         self._id_prefix = f"event_{os.urandom(10).hex()}"
         self._id_counter = itertools.count(1)
 
+        self.metrics = Metrics()
+        self.player: Any = None  # the player that is attached, if any
+        self._taps: tuple[Callable[[Event], object], ...] = ()
         self._dispatcher = Dispatcher(manual=dispatch == "manual")
         self._connection: Connection | None = None
 
@@ -165,6 +163,17 @@ class RealtimeClient:
         self._requested: dict[str, Any] = {}  # of the last session.update
         self._updating = threading.Lock()  # one session.update at a time; held while its answer is waited for
         self.dropped_settings: tuple[str, ...] = ()
+
+    def _find_profile(self) -> ModelProfile:
+        """What is known about the model, whose family must be this one."""
+        profile = profile_of(self.model)
+        if profile.family is not self.family:
+            raise ConfigError(
+                f"{self.model} is a model of {profile.family.value}, not of {self.family.value}",
+                hint=f"the default here is {DEFAULT_MODELS[self.family]}",
+            )
+        warn_if_retired(profile)
+        return profile
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model} {self._state.value} {self.session_id or 'no session'}>"
@@ -197,6 +206,11 @@ class RealtimeClient:
         return self._info
 
     @property
+    def errors(self) -> tuple[Error, ...]:
+        """The ``error`` events so far."""
+        return tuple(self._errors)
+
+    @property
     def handler_errors(self) -> int:
         """How many times a handler has raised."""
         return self._dispatcher.handler_errors
@@ -227,11 +241,14 @@ class RealtimeClient:
             self._never_opened(error)
             raise
         self._dispatcher.start()
-        self._connection = Connection(transport, on_message=self._on_message, on_end=self._on_end, **self._pings)
+        connection = Connection(transport, on_message=self._on_message, on_end=self._on_end, **self._pings)
+        with self._changed:  # known before the first event is: a handler may send at once
+            self._connection = connection
+            connection.start()
         try:
             self._begin_session(deadline)
         except BaseException:
-            self.close()
+            self._close(min(self._close_timeout, max(0.5, deadline.left)))
             raise
         return self
 
@@ -250,8 +267,14 @@ class RealtimeClient:
         with self._changed:
             self._state = State.CLOSED
             self._info = CloseInfo(by="client", reason=str(error), error=error)
-            self._dispatcher.ended = True
             self._changed.notify_all()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Give back what a client that never opened has taken."""
+        if self._trace is not None:
+            self._trace.close()
+        self._dispatcher.abandon()
 
     def finish(self, timeout: float | None = None) -> None:
         """End the session in order: what was sent is dealt with, all handlers have run, the connection is closed.
@@ -263,7 +286,7 @@ class RealtimeClient:
                 a minute.
 
         Raises:
-            WaitTimeout: the server did not finish; the connection is closed all the same.
+            WaitTimeout: the server or a handler did not finish; the connection is closed all the same.
             ServerError: it reported an error that no handler took; the connection is closed all the same.
             ConnectionClosed: the connection broke before it had finished, or was never opened.
             WouldDeadlock: called inside a handler.
@@ -272,19 +295,17 @@ class RealtimeClient:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._state is State.NEW:
             raise self._closed_error()
-        if self._state is State.CLOSING:
-            self._close(self._close_timeout)
-        elif self._info is None:
-            errors = len(self._errors)
-            try:
+        errors = len(self._errors)
+        try:
+            if self._info is None and self._state is not State.CLOSING:
                 self._finish_session()
                 self._await(lambda: self._finished() or self._reported(errors), timeout, "the end of the session")
-            finally:
-                unhandled = self._reported(errors) and not self._finished()
-                left = self._close_timeout if deadline is None else max(0.1, deadline - time.monotonic())
-                self._close(left, drain=deadline)
-            if unhandled:
-                raise server_error(self._errors[errors])
+        finally:
+            drained = self._close_and_drain(deadline)
+        if self._reported(errors):
+            raise server_error(self._errors[errors])
+        if not drained:
+            raise WaitTimeout("the handlers did not end in time; what had arrived after them is discarded")
         if self._info is not None and not self._info.clean:
             raise self._closed_error()
 
@@ -309,30 +330,50 @@ class RealtimeClient:
         """
         self._close(self._close_timeout)
 
-    def _close(self, timeout: float, drain: float | None = None) -> None:
+    def _close(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
+        self._close_connection(deadline)
+        if not self._dispatcher.in_handler and not self._drain(max(0.3, deadline - time.monotonic())):
+            log.warning("a handler is still running after %.1f s; what had arrived after it is discarded", timeout)
+
+    def _close_and_drain(self, deadline: float | None) -> bool:
+        """Close and let all handlers run; ``False`` where that takes too long."""
+        now = time.monotonic()
+        left = self._close_timeout if deadline is None else min(self._close_timeout, max(0.1, deadline - now))
+        self._close_connection(now + left)
+        return self._drain(None if deadline is None else max(0.3, deadline - time.monotonic()))
+
+    def _close_connection(self, deadline: float) -> None:
         with self._changed:
-            if self._state is State.NEW:
+            new = self._state is State.NEW
+            if new:
                 self._state = State.CLOSED
                 self._info = CloseInfo(by="client", clean=True)
-                self._dispatcher.ended = True
             elif self._state is not State.CLOSED:
                 self._state = State.CLOSING
             connection = self._connection
             self._changed.notify_all()
+        if new:
+            self._abandon()
         if connection is None:
             return
+        self._dispatcher.let_end()
         if self._dispatcher.in_handler:
             connection.begin_close()
-            return
-        connection.close(deadline)
+            self._dispatcher.cut_later(deadline, connection.cut)
+        else:
+            connection.close(deadline)
+
+    def _drain(self, timeout: float | None) -> bool:
+        """Wait for the handlers of what has arrived; where they take too long, let the rest fall."""
+        if self._connection is None:
+            return True
         try:
-            self._dispatcher.wait_until(
-                lambda: self._dispatcher.ended, max(0.0, (drain or deadline) - time.monotonic()), "the handlers' end"
-            )
+            self._dispatcher.wait_until(lambda: self._dispatcher.ended, timeout, "the handlers' end")
         except WaitTimeout:
-            log.warning("a handler is still running after %.1f s; what had arrived after it is discarded", timeout)
             self._dispatcher.discard()
+            return False
+        return True
 
     def wait(self, timeout: float | None = None) -> CloseInfo:
         """Wait until the connection has ended, whoever ends it, and all handlers have run.
@@ -432,6 +473,17 @@ class RealtimeClient:
         """
         return Expectation(self._dispatcher, event, timeout, where, self._closed_error)
 
+    def tap(self, function: Callable[[Event], object]) -> None:
+        """Show every server event to a function on the receiving thread, before it is queued for the handlers.
+
+        For what cannot wait its turn, such as an interruption. The function must return at once and not raise.
+        """
+        self._taps = (*self._taps, function)
+
+    def untap(self, function: Callable[[Event], object]) -> None:
+        """Show it no more events."""
+        self._taps = tuple(tap for tap in self._taps if tap != function)
+
     def poll(self, timeout: float = 0.0, max_events: int | None = None) -> int:
         """Run the handlers of waiting events on this thread; only with ``dispatch="manual"``.
 
@@ -501,7 +553,13 @@ class RealtimeClient:
         refusal = self._session_state.refusal(type(event))
         if refusal and self._state in (State.OPEN, State.CONNECTING):
             if self._session_state.phase is not Phase.READY:
-                raise ConnectionClosed(refusal, hint="a finished session takes no more input: open a new client")
+                early = self._session_state.phase is Phase.AWAITING_SESSION
+                raise ConnectionClosed(
+                    refusal,
+                    hint="wait until connect() returns"
+                    if early
+                    else "a finished session takes no more input: open a new client",
+                )
             raise ConfigError(refusal, hint="open a new client for that" if "settings" in refusal else "")
         self._transmit(event, codec.encode(event, self._next_id()))
 
@@ -510,9 +568,14 @@ class RealtimeClient:
         if event is not None:
             with self._changed:  # before it is sent: a quick answer must find it
                 self._session_state.advance(event)
+            self.metrics.requested(event)
         if self._trace is not None:
             self._trace.record("client", payload)
         connection.send(payload)
+
+    def require_open(self) -> None:
+        """Raise ``ConnectionClosed`` unless events can be sent now."""
+        self._sending_connection()
 
     def _sending_connection(self) -> Connection:
         """The connection, where one is open to be written to."""
@@ -531,6 +594,9 @@ class RealtimeClient:
         event = codec.decode_server(payload)
         if type(event) not in CONTENT:
             self._advance(event)
+        self.metrics.observe(event)
+        for tap in self._taps:
+            tap(event)
         self._dispatcher.put(event, len(payload))
 
     def _advance(self, event: Event) -> None:
@@ -605,7 +671,7 @@ class RealtimeClient:
                         self._changed.wait(min(left, SLICE_S))
 
     def _signs_of_life(self) -> int:
-        return self._connection.frames if self._connection is not None else 0
+        return self._connection.reads if self._connection is not None else 0
 
     def _closed_error(self) -> ConnectionClosed:
         """Why nothing can be sent or waited for, as an error of its own."""

@@ -13,7 +13,7 @@ from typing import Any, Union, cast
 import msgspec
 
 from .errors import ProtocolError
-from .events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, Event, ServerEvent, UnknownEvent
+from .events import CLIENT_EVENTS, SERVER_EVENTS, UNSET, ClientEvent, Event, ServerEvent, UnknownEvent
 from .events.base import SOURCE
 
 __all__ = ["audio_message", "decode_client", "decode_server", "encode", "to_message"]
@@ -37,7 +37,7 @@ def decode_server(data: bytes) -> ServerEvent:
     text = _utf8(data)
     try:
         event = _decode_server(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         return _unknown(text, error)
     event.__dict__[SOURCE] = text
     return cast(ServerEvent, event)
@@ -58,7 +58,7 @@ def decode_client(data: bytes | str) -> ClientEvent | UnknownEvent:
     text = data if isinstance(data, str) else _utf8(data)
     try:
         event = _decode_client(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         return _unknown(text, error)
     event.__dict__[SOURCE] = text
     return cast(ClientEvent, event)
@@ -71,7 +71,7 @@ def _utf8(data: bytes) -> str:
         raise ProtocolError(f"a message is not UTF-8: {error.reason} at byte {error.start} of {len(data)}") from error
 
 
-def _unknown(text: str, why: msgspec.MsgspecError) -> UnknownEvent:
+def _unknown(text: str, why: Exception) -> UnknownEvent:
     """The message as an event of no class; raises where it is no event at all."""
     try:
         message = _decode_any(text)
@@ -80,7 +80,12 @@ def _unknown(text: str, why: msgspec.MsgspecError) -> UnknownEvent:
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError(f"a message is not an event, an object with a type: it begins {text[:60]!r}")
     declared = message["type"] in SERVER_EVENTS or message["type"] in CLIENT_EVENTS
-    return UnknownEvent(message=message, why=str(why) if declared else "not declared")
+    event_id = message.get("event_id", UNSET)
+    return UnknownEvent(
+        event_id=event_id if isinstance(event_id, str) else UNSET,
+        message=message,
+        why=str(why) if declared else "not declared",
+    )
 
 
 def to_message(event: Event) -> dict[str, Any]:
@@ -113,10 +118,13 @@ def encode(event: Event, event_id: str = "") -> bytes:
         event: any event, yours or decoded.
         event_id: the id to give it, unless it has one.
     """
+    if isinstance(event, UnknownEvent) or SOURCE in event.__dict__:
+        message = to_message(event)
+        if event_id and not message.get("event_id"):
+            message = {**message, "event_id": event_id}
+        return _encode(message)
     if event_id and isinstance(event, (ClientEvent, ServerEvent)) and not event.event_id:
         event = msgspec.structs.replace(event, event_id=event_id)
-    if isinstance(event, UnknownEvent) or SOURCE in event.__dict__:
-        return _encode(to_message(event))
     return _encode(event)
 
 

@@ -28,7 +28,7 @@ UNANSWERED_PINGS = 3
 
 
 class Connection:
-    """A transport with its receiving thread.
+    """A transport with its receiving thread, which :meth:`start` starts: what it calls may need the object.
 
     Args:
         transport: connected.
@@ -55,12 +55,15 @@ class Connection:
         self._closing = False  # by us; set before the close frame is sent
         self._thread = threading.Thread(target=self._run, name="qwen-receive", daemon=True)
         self.send = transport.send
+
+    def start(self) -> None:
+        """Start to receive."""
         self._thread.start()
 
     @property
-    def frames(self) -> int:
-        """How many frames have come: signs of life."""
-        return self._transport.frames
+    def reads(self) -> int:
+        """How many times something has come: signs of life."""
+        return self._transport.reads
 
     def close(self, deadline: float, code: int = 1000, reason: str = "") -> None:
         """Close in order: send CLOSE, let the reader see the answer, and cut the socket when the time is up.
@@ -107,7 +110,7 @@ class Connection:
 
     def _receive(self) -> CloseInfo:
         """Receive until the end, and say how it came."""
-        unanswered, frames = 0, 0
+        unanswered, reads = 0, 0
         timeout = interval = self._ping_interval or 3600.0
         try:
             while True:
@@ -118,9 +121,9 @@ class Connection:
                     continue
                 if self._ping_interval is None:
                     continue
-                if self._transport.frames != frames:  # any frame is a sign of life
-                    unanswered, frames = 0, self._transport.frames
-                if unanswered >= UNANSWERED_PINGS:
+                if self._transport.reads != reads:  # whatever comes is a sign of life
+                    unanswered, reads = 0, self._transport.reads
+                if unanswered >= UNANSWERED_PINGS and self._ping_timeout is not None:
                     raise ConnectionClosed(f"no sign of life after {unanswered} pings", by="network")
                 self._transport.ping()
                 unanswered += 1
@@ -132,11 +135,14 @@ class Connection:
             return CloseInfo(code=1002, reason=str(error), by="client", error=error)
 
     def _ended(self, error: ConnectionClosed) -> CloseInfo:
+        if error.by == "server":  # its close frame is the first cause, whatever failed after it
+            clean = error.code == 1000
+            return CloseInfo(
+                code=error.code, reason=error.reason, by="server", clean=clean, error=None if clean else error
+            )
         if self._closing and not self._transport.broken:
-            return CloseInfo(code=error.code or 1000, reason=error.reason, by="client", clean=True)
+            return CloseInfo(code=error.code, reason=error.reason, by="client", clean=True)
         if self._transport.broken:
             reason = self._transport.broken
             return CloseInfo(reason=reason, by="network", error=ConnectionClosed(reason, by="network"))
-        clean = error.code == 1000
-        reason = error.reason if error.code is not None else error.message
-        return CloseInfo(code=error.code, reason=reason, by=error.by, clean=clean, error=None if clean else error)
+        return CloseInfo(code=error.code, reason=error.message, by=error.by, error=error)

@@ -103,14 +103,14 @@ def _lookup(host: str, port: int, deadline: Deadline) -> list[Address]:
     The system's lookup knows no deadline, so it runs in a thread of its own, ``qwen-lookup``, which is left behind
     where it takes too long; it ends by itself when the system gives up.
     """
-    found: list[list[Address] | OSError] = []
+    found: list[list[Address] | OSError | ValueError] = []
     done = threading.Event()
 
     def look() -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.append([(family, address) for family, _, _, _, address in answers])
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: no name at all, such as one that is too long
             found.append(error)
         done.set()
 
@@ -119,9 +119,9 @@ def _lookup(host: str, port: int, deadline: Deadline) -> list[Address]:
         if not deadline.left or deadline.cancelled():
             raise deadline.missed("dns", f"the name {host!r} was not looked up")
     answer = found[0]
-    if isinstance(answer, OSError):
+    if isinstance(answer, (OSError, ValueError)):
         raise ConnectError(
-            f"the name {host!r} was not found: {answer.strerror or answer}",
+            f"the name {host!r} was not found: {getattr(answer, 'strerror', None) or answer}",
             hint="check network, DNS and the URL",
             phase="dns",
         ) from answer
@@ -147,7 +147,11 @@ def _connect(host: str, port: int, deadline: Deadline, *, phase: str) -> socket.
     for number, (family, address) in enumerate(addresses, 1):
         last = number == len(addresses)
         until = deadline.at if last else min(deadline.at, time.monotonic() + ADDRESS_S)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # a machine without IPv6 is still told IPv6 addresses
+            failures.append(f"{address[0]}: {error.strerror or error}")
+            continue
         sock.setblocking(False)
         code = sock.connect_ex(address)
         if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1)):
@@ -179,7 +183,11 @@ def proxy_for(endpoint: Endpoint, proxy: str | None) -> SplitResult | None:
         proxy = "" if is_loopback(endpoint.host) or _exempt(endpoint.host) else _from_environment(endpoint.secure)
     if not proxy:
         return None
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"the proxy's URL cannot be used: {error}") from error
     if parts.scheme not in ("http", "socks5", "socks5h", "socks4", "socks4a") or not parts.hostname:
         raise ConfigError(f"a proxy of the kind {parts.scheme!r} is not supported", hint="use http:// or socks5h://")
     return parts
@@ -206,16 +214,23 @@ def _tunnel(sock: socket.socket, via: SplitResult, endpoint: Endpoint, deadline:
     if via.username:
         pair = f"{unquote(via.username)}:{unquote(via.password or '')}"
         lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
-    sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
     head = b""
-    # one byte at a time: what follows the empty line belongs to the tunnel
-    while not head.endswith(b"\r\n\r\n"):
-        if not wait_for(sock, POLLIN, deadline.at, deadline.cancelled):
-            raise deadline.missed("proxy", f"the proxy {via.hostname} did not answer")
-        byte = sock.recv(1)
-        head += byte
-        if not byte or len(head) > 16384:
-            raise ConnectError(f"the proxy {via.hostname} hung up", hint="check the proxy's address", phase="proxy")
+    try:
+        sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        # one byte at a time: what follows the empty line belongs to the tunnel
+        while not head.endswith(b"\r\n\r\n"):
+            if not wait_for(sock, POLLIN, deadline.at, deadline.cancelled):
+                raise deadline.missed("proxy", f"the proxy {via.hostname} did not answer")
+            byte = sock.recv(1)
+            head += byte
+            if not byte or len(head) > 16384:
+                raise ConnectionResetError("it hung up" if not byte else "its answer has no end")
+    except ConnectError:
+        raise
+    except OSError as error:
+        raise ConnectError(
+            f"no way through the proxy {via.hostname}: {error}", hint="check the proxy's address", phase="proxy"
+        ) from error
     status = head.split(b"\r\n", 1)[0].decode("latin-1")
     if status.split(" ")[1:2] != ["200"]:
         raise ConnectError(

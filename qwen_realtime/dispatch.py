@@ -55,6 +55,8 @@ class Dispatcher:
         self.put = self._mailbox.put
         self.fileno = self._mailbox.fileno
         self._discard = False  # deliver nothing but the end
+        self._cut: Callable[[], None] | None = None  # what to do where a close has no answer
+        self._cut_at = 0.0
         self._running: int | None = None  # the thread on which handlers run now
         self._polling = threading.Lock()  # guards the mailbox against two threads polling
         self._expectations: list[Expectation] = []  # changed under _progress
@@ -79,6 +81,21 @@ class Dispatcher:
         """Whether the calling thread is running a handler."""
         return self._running == threading.get_ident()
 
+    def let_end(self) -> None:
+        """Stop bounding what waits, so that a receiving thread that waits for room can end."""
+        self._mailbox.let_end()
+
+    def cut_later(self, at: float, cut: Callable[[], None]) -> None:
+        """Call ``cut`` on the dispatching thread at that ``time.monotonic()``, unless the last event came before.
+
+        For a close begun inside a handler: nobody else waits for the other side's answer.
+        """
+        self._cut_at, self._cut = at, cut
+
+    def abandon(self) -> None:
+        """End without having started: nothing will ever be delivered."""
+        self._finish()
+
     def refuse_in_handler(self, what: str, instead: str) -> None:
         """Raise ``WouldDeadlock`` where a wait could only be ended by the return of the handler that makes it."""
         if self.in_handler:
@@ -87,9 +104,26 @@ class Dispatcher:
     # Delivering.
 
     def _run(self) -> None:
-        while (event := self._mailbox.get()) is not None:
+        while True:
+            try:
+                event = self._mailbox.get(self._cut_if_due())
+            except queue.Empty:
+                continue
+            if event is None:
+                break
             self._deliver(event)
         self._finish()
+
+    def _cut_if_due(self) -> float | None:
+        """Cut the connection where that is due; the seconds until then, or ``None`` where nothing is due."""
+        if self._cut is None:
+            return None
+        left = self._cut_at - time.monotonic()
+        if left > 0:
+            return left
+        self._cut()
+        self._cut = None
+        return None
 
     def poll(self, timeout: float = 0.0, max_events: int | None = None) -> int:
         """Run the handlers of waiting events on this thread.
@@ -112,6 +146,9 @@ class Dispatcher:
             return 0
         count = 0
         try:
+            if self.ended:
+                return 0
+            self._cut_if_due()
             self._mailbox.hush()
             while not self.ended and (max_events is None or count < max_events):
                 try:
@@ -146,11 +183,9 @@ class Dispatcher:
                     continue
                 try:
                     entry.handler(event)
-                except Exception as error:  # noqa: BLE001 - reported, and the session goes on
-                    self._report(entry.handler, event, error)
-                except SystemExit as error:
-                    if self.manual:
-                        raise  # the caller's own thread: it may end the program
+                except BaseException as error:
+                    if self.manual and not isinstance(error, Exception):
+                        raise  # the caller's own thread: SystemExit and Ctrl-C are the caller's
                     self._report(entry.handler, event, error)
         finally:
             self._running = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -59,13 +60,13 @@ def key_source(api_key: str | Callable[[], str] | None) -> KeySource:
 
 
 def _checked(key: str | None) -> str:
-    key = (key or "").strip()
+    key = key.strip() if isinstance(key, str) else key
     if not key:
         raise ConfigError(
             "no API key",
             hint="set the environment variable DASHSCOPE_API_KEY, or pass api_key=; any text for a local server",
         )
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not isinstance(key, str) or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError("the API key has characters that no key has", hint="copy it again, without blanks or quotes")
     return key
 
@@ -95,11 +96,11 @@ def resolve(
     if region not in REGIONS:
         raise ConfigError(f"unknown region {region!r}", hint=f"one of {', '.join(map(repr, REGIONS))}, or pass url=")
     given = url or os.environ.get("QWEN_REALTIME_URL")
-    parts = urlsplit(given or REGIONS[region])
     try:
+        parts = urlsplit(given or REGIONS[region])
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"the URL {given!r} has no usable port: {error}") from error
+        raise ConfigError(f"the URL {given!r} cannot be used: {error}") from error
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise ConfigError(f"{given!r} is not a WebSocket URL", hint="it begins with wss:// (or ws:// on this machine)")
     secure = parts.scheme == "wss"
@@ -121,16 +122,25 @@ def _headers(family: Family, workspace: str | None, more: Mapping[str, str] | No
     if family is Family.ASR:
         headers["OpenAI-Beta"] = "realtime=v1"  # listed by the ASR page only; harmless elsewhere, so not sent there
     if workspace:
-        headers["X-DashScope-WorkSpace"] = workspace
+        headers["X-DashScope-WorkSpace"] = _printable("X-DashScope-WorkSpace", workspace)
     for name, value in (more or {}).items():
-        if not (name + value).isprintable():
-            raise ConfigError(f"the header {name!r} has characters that no header has")
+        _printable(name, value)
         if name.lower() != "authorization":
             headers = {key: kept for key, kept in headers.items() if key.lower() != name.lower()}
             headers[name] = value
     return headers
 
 
+def _printable(name: str, value: str) -> str:
+    """A header's value, unless it would break out of its line."""
+    if not (name + value).isprintable():
+        raise ConfigError(f"the header {name!r} has characters that no header has")
+    return value
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address stays on this machine."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from .errors import ConfigError
-from .events import CLIENT_EVENTS, CONNECTION_EVENTS, SERVER_EVENTS, Error, Event, UnknownEvent
+from .events import CLIENT_EVENTS, CONNECTION_EVENTS, SERVER_EVENTS, ClientEvent, Error, Event, UnknownEvent
 from .notices import warn
 
 __all__ = ["Handler", "Handlers", "Key", "matcher"]
@@ -95,7 +95,7 @@ def resolve_key(key: Key) -> Key:
         ConfigError: it is none of these, or names an event that only the client sends.
     """
     if isinstance(key, type):
-        if not issubclass(key, Event) or key in CLIENT_EVENTS.values():
+        if not issubclass(key, Event) or issubclass(key, ClientEvent):
             raise ConfigError(f"{key.__name__} is not an event that can be received")
         return key
     if not isinstance(key, str):

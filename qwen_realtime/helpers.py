@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
+from .client import RealtimeClient
 from .errors import ConfigError
 from .events import (
     ConversationItemInputAudioTranscriptionCompleted,
@@ -23,6 +24,7 @@ from .events import (
     ResponseTextDone,
 )
 from .families import ASRClient, LiveTranslateClient, TTSClient
+from .hints import server_error
 from .results import Segment, Speech, Transcript, Translation, Utterance
 from .sources import AudioSource
 
@@ -56,10 +58,18 @@ def synthesize(
         client.append_text(text)
         if client.session.get("mode") == "commit":
             client.commit()
+        _raise_reported(client)
+    _raise_reported(client)
     speech = client.speech(b"".join(chunks), text, usage[-1] if usage else None)
     if out is not None:
         speech.save(out)
     return speech
+
+
+def _raise_reported(client: RealtimeClient) -> None:
+    """Raise an error that ``finish()`` was not waiting for: half a result must not pass for a whole one."""
+    if client.errors:
+        raise server_error(client.errors[0])
 
 
 def transcribe(
@@ -96,6 +106,8 @@ def transcribe(
         duration = client.stream(source, pace)
         if client.turn_detection is None and duration:
             client.commit()
+        _raise_reported(client)
+    _raise_reported(client)
     return Transcript(heard.utterances(), duration)
 
 
@@ -168,6 +180,8 @@ def translate(
         duration = client.stream(source, pace)
         if client.turn_detection is None and duration:
             client.commit()
+        _raise_reported(client)
+    _raise_reported(client)
     texts_in_order = [text.strip() for text in texts.values()]
     sources += [""] * (len(texts_in_order) - len(sources))
     segments = tuple(Segment(*pair) for pair in zip(sources, texts_in_order, strict=False))

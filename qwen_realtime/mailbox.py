@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 
+from .errors import ConfigError
 from .events import Event
 
 __all__ = ["LIMIT_BYTES", "Mailbox"]
@@ -33,6 +34,7 @@ class Mailbox:
         self._got_bytes = 0  # written by the consumer
         self._room = threading.Event()  # set by the consumer when the producer may be waiting for room
         self._unbounded = 0  # consumers that wait for the producer themselves: the bound must not stop it
+        self._closing = False  # set once, by whoever closes: the producer must come to its end
         self._wake: tuple[socket.socket, socket.socket] | None = None
         if selectable:
             self._wake = socket.socketpair()
@@ -41,13 +43,16 @@ class Mailbox:
 
     def put(self, event: Event, size: int) -> None:
         """Add an event; the receiving thread only. Blocks while the box is full, until the consumer takes some out."""
-        while self._put_bytes - self._got_bytes > self._limit and not self._unbounded:
+        while self._full():
             self._room.clear()
-            if self._put_bytes - self._got_bytes > self._limit and not self._unbounded:
+            if self._full():
                 self._room.wait(1.0)  # a slice: whatever set it between the two looks is seen at the next
         self._put_bytes += size
         self._queue.put((event, size))
         self.ring()
+
+    def _full(self) -> bool:
+        return self._put_bytes - self._got_bytes > self._limit and not self._unbounded and not self._closing
 
     def put_last(self, event: Event | None) -> None:
         """Add the last event, or nothing but the end; never blocks."""
@@ -78,12 +83,17 @@ class Mailbox:
         """End one :meth:`lift`."""
         self._unbounded -= 1
 
+    def let_end(self) -> None:
+        """Drop the bound for good: the producer is being closed and must not be kept. From any thread."""
+        self._closing = True
+        self._room.set()
+
     # The descriptor.
 
     def fileno(self) -> int:
         """A descriptor that is readable while events wait; only of a selectable box."""
         if self._wake is None:
-            raise ValueError("this mailbox has no descriptor")
+            raise ConfigError("fileno() is for dispatch='manual'; here handlers run on their own thread")
         return self._wake[0].fileno()
 
     def hush(self) -> None:

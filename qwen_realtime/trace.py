@@ -11,8 +11,9 @@ import msgspec
 
 __all__ = ["Trace"]
 
-# Longer texts under these names are base64; their length tells enough.
-_BULKY = frozenset({"audio", "delta", "image"})
+# Longer texts under these names are base64; their length tells enough. So is the delta of audio.
+_BULKY = frozenset({"audio", "image"})
+_AUDIO_DELTA = "response.audio.delta"
 
 
 class Trace:
@@ -45,11 +46,14 @@ class Trace:
 
 
 def _shortened(event: Any) -> Any:
+    if isinstance(event, list):
+        return [_shortened(each) for each in event]
     if not isinstance(event, dict):
         return event
+    bulky = _BULKY | {"delta"} if event.get("type") == _AUDIO_DELTA else _BULKY
     return {
         key: f"<{len(value)} characters of base64>"
-        if key in _BULKY and isinstance(value, str) and len(value) > 200
-        else value
+        if key in bulky and isinstance(value, str) and len(value) > 200
+        else _shortened(value)
         for key, value in event.items()
     }

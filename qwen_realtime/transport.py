@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from http.cookies import CookieError
 from typing import Any
 
 import websocket
@@ -51,7 +52,7 @@ class Transport:
         send_timeout: seconds after which a peer that does not read is given up.
 
     Attributes:
-        frames: how many frames have come, control frames included: a sign of life.
+        reads: how many times something has come, be it a part of a frame: a sign of life.
     """
 
     def __init__(self, sock: DuplexSocket, *, max_message_bytes: int, send_timeout: float) -> None:
@@ -65,7 +66,7 @@ class Transport:
         self._taken = 0
         self._ended = False
         self._parts: list[bytes] = []  # of a fragmented message
-        self.frames = 0
+        self.reads = 0
 
     # Receiving, on one thread.
 
@@ -85,7 +86,6 @@ class Transport:
             if frame is None:
                 return None
             final, opcode, payload = frame
-            self.frames += 1
             if opcode == _TEXT and final and not self._parts:
                 return payload
             if opcode in (_TEXT, _CONTINUATION):
@@ -153,6 +153,7 @@ class Transport:
             raise ConnectionClosed(f"the connection broke: {error}", by="network") from error
         if not chunk:
             raise ConnectionClosed("the connection ended without a close frame", by="network")
+        self.reads += 1
         return chunk
 
     def _joined(self, final: int, opcode: int, payload: bytes) -> bytes | None:
@@ -262,19 +263,21 @@ class _HandshakeSocket(DuplexSocket):
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         super().__init__(sock)
         self._deadline = deadline
-        self._room = _MAX_HANDSHAKE_BYTES
+        self.response = b""  # what the server has answered so far, should websocket-client give up over it
 
     def recv(self, size: int) -> bytes:
-        self._room -= size
-        if self._room < 0:
+        if len(self.response) >= _MAX_HANDSHAKE_BYTES:
             raise OSError("the response to the handshake has no end")
         while True:
             self.settimeout(min(self._deadline.left, 0.1))  # a short slice, so that close() can call it off
             try:
-                return super().recv(size)
+                data = super().recv(size)
             except TimeoutError:
                 if not self._deadline.left or self._deadline.cancelled():
                     raise
+            else:
+                self.response += data
+                return data
 
     def send(self, data: bytes) -> int:
         self.settimeout(self._deadline.left)
@@ -307,7 +310,7 @@ def open_transport(
     return Transport(sock, max_message_bytes=max_message_bytes, send_timeout=send_timeout)
 
 
-def _handshake(sock: DuplexSocket, endpoint: Endpoint, key: str, deadline: Deadline) -> None:
+def _handshake(sock: _HandshakeSocket, endpoint: Endpoint, key: str, deadline: Deadline) -> None:
     client = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
     try:
         client.connect(
@@ -317,24 +320,35 @@ def _handshake(sock: DuplexSocket, endpoint: Endpoint, key: str, deadline: Deadl
             suppress_origin=True,
             redirect_limit=0,
         )
-    except websocket.WebSocketBadStatusException as error:
-        body = error.resp_body or b""
-        raise _refused(endpoint, error.status_code, dict(error.resp_headers or {}), body) from None
-    except (websocket.WebSocketException, OSError, ValueError) as error:
-        if deadline.cancelled() or not deadline.left:
+    except (websocket.WebSocketException, CookieError, OSError, ValueError) as error:
+        if deadline.cancelled():
             raise deadline.missed("handshake", f"{endpoint.host} did not answer the handshake") from None
-        if not client.handshake_response:
-            raise HandshakeError(
-                f"{endpoint.host}:{endpoint.port} did not answer as a WebSocket server: {error}", hint="check the URL"
-            ) from error
-    status = client.getstatus() or 0
-    if status != 101:  # a redirect: some versions raise, others go on
-        raise _refused(endpoint, status, dict(client.getheaders() or {}), b"")
+        status, headers, body = _http_answer(sock.response)
+        if status not in (0, 101):
+            raise _refused(endpoint, status, headers, body, key) from None
+        if not deadline.left:
+            raise deadline.missed("handshake", f"{endpoint.host} did not answer the handshake") from None
+        raise HandshakeError(
+            f"{endpoint.host}:{endpoint.port} did not answer as a WebSocket server: {error}", hint="check the URL"
+        ) from error
+    if client.getstatus() != 101:  # a redirect: some versions raise, others go on
+        raise _refused(endpoint, *_http_answer(sock.response), key)
 
 
-def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: bytes) -> HandshakeError:
-    """The error for an HTTP answer in place of a handshake."""
-    text = body.decode("utf-8", "replace").strip()[:500]
+def _http_answer(response: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body as far as they came: websocket-client gives up on answers that are cut or too long."""
+    head, complete, body = response.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = lines[0].partition(" ")
+    if not complete or not version.startswith("HTTP/") or not rest[:3].isdecimal():
+        return 0, {}, b""
+    pairs = (line.partition(":") for line in lines[1:])
+    return int(rest[:3]), {name.strip().lower(): value.strip() for name, _, value in pairs}, body
+
+
+def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: bytes, key: str) -> HandshakeError:
+    """The error for an HTTP answer in place of a handshake; a server that echoes the key does not get it shown."""
+    text = body.decode("utf-8", "replace").replace(key, "***").strip()[:500]
     told = f"HTTP {status}" + (f": {text}" if text else "")
     if status in (401, 403):
         other = {"intl": "cn", "cn": "intl"}.get(endpoint.region)
@@ -352,7 +366,7 @@ def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: byt
             retry_after=wait,
         )
     if 300 <= status < 400:
-        where = headers.get("location", "elsewhere")
+        where = headers.get("location", "elsewhere").replace(key, "***")
         return HandshakeError(
             f"{endpoint.host} redirects to {where}, which is not followed: the key would go there",
             hint="pass that URL if you trust it",

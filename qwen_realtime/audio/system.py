@@ -1,0 +1,57 @@
+"""What sound needs of the operating system: how to install PyAudio, and quiet from its libraries."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def install_line() -> str:
+    """Return the shell line that installs PyAudio on this operating system."""
+    pip = f"{Path(sys.executable).name or 'python'} -m pip install pyaudio"
+    if platform.system() == "Windows":
+        return f"install it: {pip}"
+    if platform.system() == "Darwin":
+        return f"install it: brew install portaudio && {pip}"
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    family = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split()
+    if {"fedora", "rhel", "centos"} & set(family):
+        return f"install it: sudo dnf install -y gcc python3-devel portaudio-devel && {pip}"
+    if "arch" in family:
+        return f"install it: sudo pacman -S --needed base-devel portaudio && {pip}"
+    if "suse" in family or "opensuse" in family:
+        return f"install it: sudo zypper install -y gcc python3-devel portaudio-devel && {pip}"
+    return f"install it: sudo apt-get install -y gcc python3-dev portaudio19-dev && {pip}"
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep ALSA and JACK from printing dozens of lines about what they miss while PortAudio looks for devices."""
+    alsa = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+    jack = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+    # These references keep the callbacks alive until the libraries have forgotten them.
+    silences = {
+        ("libasound.so.2", "snd_lib_error_set_handler"): alsa(lambda *_: None),
+        ("libjack.so.0", "jack_set_error_function"): jack(lambda _: None),
+    }
+    reset = []
+    for (library, function), silence in silences.items():
+        with suppress(OSError, AttributeError):
+            set_handler = getattr(ctypes.CDLL(library), function)
+            set_handler(silence)
+            reset.append(set_handler)
+    try:
+        yield
+    finally:
+        for set_handler in reset:
+            set_handler(None)

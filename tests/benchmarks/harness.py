@@ -1,0 +1,147 @@
+"""Rounds, medians and the table: what all benchmarks share in the parent process."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import profiles
+from .sides import SIDES
+
+__all__ = ["Figures", "Line", "Report", "child", "rounds", "serving", "spread", "where_it_goes"]
+
+ROOT = Path(__file__).parents[2]
+WORKER_TIMEOUT_S = 300
+
+Figures = dict[str, Any]
+
+
+@dataclass
+class Line:
+    """One line of the table.
+
+    Attributes:
+        what: is measured.
+        vendor: its figure, with its unit.
+        ours: likewise.
+        floor: likewise.
+        found: what is compared with the threshold, in words.
+        wanted: the threshold, in words; empty for a line that only informs.
+        passed: whether it was met; ``None`` where there is no threshold.
+    """
+
+    what: str
+    vendor: str
+    ours: str
+    floor: str
+    found: str = ""
+    wanted: str = ""
+    passed: bool | None = None
+
+
+@dataclass
+class Report:
+    """The outcome of one benchmark.
+
+    Attributes:
+        name: of the benchmark.
+        lines: of the table.
+        noise: the spread of the floor over the rounds: (largest - smallest) / median.
+        notes: what else is to be said: curves, and what the remaining time is spent on.
+        figures: everything measured, by side and round.
+    """
+
+    name: str
+    lines: list[Line] = field(default_factory=list)
+    noise: float | None = None
+    notes: list[str] = field(default_factory=list)
+    figures: Figures = field(default_factory=dict)
+
+    def as_json(self) -> Figures:
+        """All of it, for ``--json``."""
+        return asdict(self)
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    """A server in a process of its own; gives its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.server"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.stdin.close()
+
+
+def child(arguments: list[str]) -> str:
+    """Run Python with these arguments; gives what it printed."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("DASHSCOPE", "QWEN"))}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=WORKER_TIMEOUT_S,
+        check=True,
+    )
+    return done.stdout
+
+
+def measured(name: str, side: str, **parameters: Any) -> Figures:
+    """The figures of one side, measured in a process of its own."""
+    out = child(["-m", "tests.benchmarks.worker", name, side, json.dumps(parameters)])
+    figures: Figures = json.loads(out.splitlines()[-1])
+    return figures
+
+
+def rounds(name: str, count: int, parameters: Mapping[str, Figures]) -> dict[str, list[Figures]]:
+    """Measure the sides in turn, so many rounds, each beginning with another side.
+
+    Args:
+        name: of the benchmark's module, whose ``measure`` runs in the worker.
+        count: rounds.
+        parameters: of each side.
+    """
+    found: dict[str, list[Figures]] = {side: [] for side in SIDES if side in parameters}
+    sides = list(found)
+    for number in range(count):
+        for side in sides[number % len(sides) :] + sides[: number % len(sides)]:
+            found[side].append(measured(name, side, **parameters[side]))
+    return found
+
+
+def medians(found: Mapping[str, list[Figures]], key: str) -> dict[str, float]:
+    """The median of one figure, by side."""
+    return {side: statistics.median(figures[key] for figures in each) for side, each in found.items()}
+
+
+def spread(found: list[Figures], key: str) -> float:
+    """(largest - smallest) / median of one figure."""
+    values = [figures[key] for figures in found]
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def where_it_goes(name: str, what: str, clock: str = "cpu", **parameters: Any) -> list[str]:
+    """What our side's time is spent on, as text; measured in a run of its own."""
+    if not profiles.supported():
+        return [f"{what}: no profile; it needs Python 3.11 or older"]
+    found = measured(name, "ours", profile=clock, **parameters)
+    return [f"{what} goes to: " + ", ".join(f"{function} {share:.0%}" for function, share in found.items())]

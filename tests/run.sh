@@ -1,0 +1,15 @@
+#!/bin/sh
+# All set-up on a fresh machine, then all checks and tests: sh tests/run.sh [arguments of pytest]
+set -eu
+cd "$(dirname "$0")/.."
+. samples/setup.sh
+
+system_packages flite pocketsphinx-testdata apertium apertium-eng-spa \
+    pulseaudio pulseaudio-utils libasound2-plugins portaudio19-dev gcc python3-dev
+environment .venv dev,audio
+run=.venv/bin/python
+
+"$run" -m ruff check .
+"$run" -m ruff format --check .
+"$run" -m mypy
+exec "$run" -m pytest "$@"

@@ -1,0 +1,1 @@
+"""Tests of the local server: behaviours on a stage, the wire over loopback, and the vendor's own SDK against it."""
