@@ -39,6 +39,7 @@ from .events import CloseInfo
 from .families import ASRClient, LiveTranslateClient, OmniClient, TTSClient
 from .helpers import synthesize, transcribe, translate
 from .notices import RealtimeWarning
+from .reconnect import ReconnectPolicy
 from .results import Speech, Transcript, Translation
 from .settings import ASRSettings, LiveTranslateSettings, OmniSettings, TTSSettings, TurnDetection
 from .version import __version__
@@ -70,6 +71,7 @@ __all__ = [
     "RealtimeClient",
     "RealtimeError",
     "RealtimeWarning",
+    "ReconnectPolicy",
     "RingBuffer",
     "ServerError",
     "Speech",

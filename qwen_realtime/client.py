@@ -34,6 +34,9 @@ from .events import (
     Disconnected,
     Error,
     Event,
+    Lost,
+    Reconnected,
+    Reconnecting,
     SessionCreated,
     SessionFinish,
     SessionUpdate,
@@ -43,10 +46,12 @@ from .handlers import Handler, Key
 from .hints import server_error
 from .metrics import Metrics
 from .protocol import CONTENT, Family, Phase, SessionState
-from .settings import DEFAULT_MODELS, ModelProfile, Settings, check, compare_echo, profile_of
+from .reconnect import ReconnectPolicy
+from .recovery import Recovery
+from .settings import DEFAULT_MODELS, ModelProfile, Settings, check, compare_echo, input_rate, profile_of
 from .settings.retirement import warn_if_retired
 from .trace import Trace
-from .transport import open_transport
+from .transport import Transport, open_transport
 
 __all__ = ["RealtimeClient", "State"]
 
@@ -90,6 +95,7 @@ class RealtimeClient:
         ssl_context: in place of the default, which verifies.
         max_message_bytes: a longer message ends the connection.
         dispatch: ``"thread"``, or ``"manual"`` to run handlers in your own loop by :meth:`poll`.
+        reconnect: come back by itself after a break, with nothing lost; ``None`` for not.
         trace: a file for the wire's messages, as JSON lines, without key and audio.
         setting_fields: settings by name, such as ``voice="Cherry"``.
 
@@ -120,6 +126,7 @@ class RealtimeClient:
         ssl_context: ssl.SSLContext | None = None,
         max_message_bytes: int = 16 * 1024 * 1024,
         dispatch: Literal["thread", "manual"] = "thread",
+        reconnect: ReconnectPolicy | None = None,
         trace: str | os.PathLike[str] | None = None,
         **setting_fields: Any,
     ) -> None:
@@ -128,7 +135,8 @@ class RealtimeClient:
         if dispatch not in ("thread", "manual"):
             raise ConfigError(f"dispatch is 'thread' or 'manual', not {dispatch!r}")
         self._strict = strict
-        self._settings = self._checked_settings(settings, setting_fields)
+        # what the session shall be: the settings given, and all updates since
+        self._wanted = self._checked_settings(settings, setting_fields).to_session()
         self._key = key_source(api_key)
         self._endpoint = resolve(
             family=self.family, model=self.model, url=url, region=region, workspace=workspace, headers=headers
@@ -153,11 +161,13 @@ class RealtimeClient:
         self._taps: tuple[Callable[[Event], object], ...] = ()
         self._dispatcher = Dispatcher(manual=dispatch == "manual")
         self._connection: Connection | None = None
+        self._recovery = Recovery(reconnect, self.family) if reconnect is not None else None
 
         self._changed = threading.Condition()
         self._state = State.NEW
         self._session_state = SessionState(self.family)
         self._info: CloseInfo | None = None  # how it ended, once it has
+        self._broken_try: CloseInfo | None = None  # how a try to reconnect ended, once it has
         self._errors: list[Error] = []  # error events so far
         self._updates = 0  # session.updated events so far
         self._requested: dict[str, Any] = {}  # of the last session.update
@@ -241,27 +251,38 @@ class RealtimeClient:
             self._never_opened(error)
             raise
         self._dispatcher.start()
-        connection = Connection(transport, on_message=self._on_message, on_end=self._on_end, **self._pings)
-        with self._changed:  # known before the first event is: a handler may send at once
-            self._connection = connection
-            connection.start()
         try:
-            self._begin_session(deadline)
+            self._begin_session(transport, deadline)
+            if self._recovery is not None:
+                self._recovery.up()
+            self._become_open()
         except BaseException:
             self._close(min(self._close_timeout, max(0.5, deadline.left)))
             raise
         return self
 
-    def _begin_session(self, deadline: Deadline) -> None:
+    def _begin_session(self, transport: Transport, deadline: Deadline) -> None:
+        """Make a transport the connection, and bring its session to the settings wanted."""
+        connection = Connection(
+            transport, on_message=self._on_message, on_end=self._on_end, on_idle=self._on_idle, **self._pings
+        )
+        with self._changed:  # known before the first event is: a handler may send at once
+            self._session_state = SessionState(self.family)
+            self._connection = connection
+            connection.start()
         waiting = Phase.AWAITING_SESSION
         self._await_server(lambda: self._session_state.phase is not waiting, deadline, "session.created")
-        session = self._settings.to_session()
-        if session:
-            self._update(session, deadline)
+        if self._wanted:
+            self._update(self._wanted, deadline)
+        if self._recovery is not None:
+            self._recovery.sample_rate(input_rate(self.session))
+
+    def _become_open(self) -> None:
         with self._changed:
             if self._state is not State.CONNECTING:
                 raise self._closed_error()
             self._state = State.OPEN
+            self._changed.notify_all()
 
     def _never_opened(self, error: BaseException) -> None:
         with self._changed:
@@ -511,14 +532,16 @@ class RealtimeClient:
             ConfigError: a setting that this model refuses or ignores, or too late for this family.
             ServerError: the server refused.
         """
-        settings = self._checked_settings(None, fields)
-        self._update(settings.to_session(), Deadline(self._connect_timeout))
+        session = self._checked_settings(None, fields).to_session()
+        self._update(session, Deadline(self._connect_timeout))
+        self._wanted = {**self._wanted, **session}
 
     def _update(self, session: dict[str, Any], deadline: Deadline) -> None:
         with self._updating:
             updates = self._updates
             self._requested = session
-            self._send(SessionUpdate(session=session))
+            self._refuse(SessionUpdate)
+            self._write(SessionUpdate(session=session))  # past the journal: a new session gets all settings anyway
             self._await_server(lambda: self._updates > updates, deadline, "session.updated")
 
     def _checked_settings(self, settings: Settings | None, fields: Mapping[str, Any]) -> Settings:
@@ -550,28 +573,54 @@ class RealtimeClient:
 
     def _send(self, event: ClientEvent) -> None:
         """Send an event of this family, if it can be taken now."""
-        refusal = self._session_state.refusal(type(event))
-        if refusal and self._state in (State.OPEN, State.CONNECTING):
-            if self._session_state.phase is not Phase.READY:
-                early = self._session_state.phase is Phase.AWAITING_SESSION
-                raise ConnectionClosed(
-                    refusal,
-                    hint="wait until connect() returns"
-                    if early
-                    else "a finished session takes no more input: open a new client",
-                )
-            raise ConfigError(refusal, hint="open a new client for that" if "settings" in refusal else "")
+        self._refuse(type(event))
         self._transmit(event, codec.encode(event, self._next_id()))
 
+    def _refuse(self, kind: type[ClientEvent]) -> None:
+        """Raise where an event cannot be taken now; without a session, a journal takes what a session would."""
+        refusal = self._session_state.refusal(kind)
+        if not refusal or self._state not in (State.OPEN, State.CONNECTING):
+            return
+        phase = self._session_state.phase
+        if phase is Phase.AWAITING_SESSION:
+            if self._recovery is None or not self._recovery.recovering:
+                raise ConnectionClosed(refusal, hint="wait until connect() returns")
+        elif phase is not Phase.READY:
+            raise ConnectionClosed(refusal, hint="a finished session takes no more input: open a new client")
+        else:
+            raise ConfigError(refusal, hint="open a new client for that" if "settings" in refusal else "")
+
     def _transmit(self, event: ClientEvent | None, payload: bytes) -> None:
+        """Send an event; with a recovery, by way of its journal."""
+        if event is not None:
+            self.metrics.requested(event)
+        if self._recovery is None:
+            self._write(event, payload)
+        else:
+            self._sending_connection()
+            self._recovery.send(event, lambda: self._write(event, payload))
+
+    def _write(self, event: ClientEvent | None, payload: bytes = b"") -> None:
+        """Write an event to the connection there is."""
         connection = self._sending_connection()
         if event is not None:
             with self._changed:  # before it is sent: a quick answer must find it
                 self._session_state.advance(event)
-            self.metrics.requested(event)
+            payload = payload or codec.encode(event, self._next_id())
         if self._trace is not None:
             self._trace.record("client", payload)
-        connection.send(payload)
+        self._put_on_wire(connection, payload)
+
+    def _put_on_wire(self, connection: Connection, payload: bytes) -> None:
+        """Send; where that fails because of an end that is just being received, raise that end's reason."""
+        try:
+            connection.send(payload)
+        except ConnectionClosed as error:
+            if self._state is not State.CLOSING:
+                connection.wait(time.monotonic() + 1.0)
+            if self._info is None:
+                raise
+            raise self._closed_error() from error
 
     def require_open(self) -> None:
         """Raise ``ConnectionClosed`` unless events can be sent now."""
@@ -592,6 +641,11 @@ class RealtimeClient:
         if self._trace is not None:
             self._trace.record("server", payload)
         event = codec.decode_server(payload)
+        if self._recovery is not None:
+            seen = self._recovery.received(event)
+            if seen is None:
+                return
+            event = seen
         if type(event) not in CONTENT:
             self._advance(event)
         self.metrics.observe(event)
@@ -608,8 +662,9 @@ class RealtimeClient:
             elif isinstance(event, Error):
                 self._errors.append(event)
             self._changed.notify_all()
-        if isinstance(event, SessionCreated):
+        if isinstance(event, SessionCreated) and (self._recovery is None or not self._recovery.recovering):
             self._dispatcher.put(Connected(session_id=self.session_id, model=self.model), 0)
+        self._on_idle()
 
     def _compare_echo(self, event: SessionUpdated) -> None:
         echo = compare_echo(self._requested, event.session, self._profile)
@@ -619,16 +674,82 @@ class RealtimeClient:
         if echo.unconfirmed:
             log.info("%s never confirms these settings: %s", self.model, ", ".join(echo.unconfirmed))
 
+    def _on_idle(self) -> None:
+        """Between two events, a session that has become old makes room for a new one."""
+        recovery = self._recovery
+        if recovery is None or self._connection is None or self._state is not State.OPEN or not recovery.is_old():
+            return
+        if not self._session_state.owes_reply and not self._session_state.user_speaking:
+            recovery.rolling = True
+            self._connection.begin_close(1000, "the session makes room for a new one")
+
     def _on_end(self, info: CloseInfo) -> None:
+        if self._session_state.phase is Phase.FINISHED and not info.clean:
+            info = CloseInfo(code=info.code, reason=info.reason, by=info.by, clean=True)
+        if self._recovery is not None:
+            if self._recovery.recovering:
+                with self._changed:  # a try has failed: the recovering thread waits for its session
+                    self._broken_try = info
+                    self._changed.notify_all()
+                return
+            ended = self._recover(self._recovery, info)
+            if ended is None:
+                return
+            info = ended
         with self._changed:
-            if self._session_state.phase is Phase.FINISHED and not info.clean:
-                info = CloseInfo(code=info.code, reason=info.reason, by=info.by, clean=True)
             self._info = info
             self._state = State.CLOSED
             self._changed.notify_all()
         if self._trace is not None:
             self._trace.close()
         self._dispatcher.end(Disconnected(info=info))
+
+    # Coming back, on the receiving thread of the connection that has ended.
+
+    def _recover(self, recovery: Recovery, info: CloseInfo) -> CloseInfo | None:
+        """Come back with a new connection; ``None`` when that has worked, else how it ended for good."""
+        with self._changed:
+            if self._state is not State.OPEN or not recovery.takes_over(info):
+                return info
+            self._state = State.CONNECTING
+        with recovery.recovering_from(info):
+            while (due := recovery.next_try()) is not None:
+                attempt, delay = due
+                if not recovery.rolling:
+                    self._dispatcher.put(Reconnecting(attempt=attempt, delay=delay, cause=info), 0)
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._state is State.CLOSING, delay):
+                        return CloseInfo(by="client", clean=True)
+                try:
+                    lost = self._resume(recovery)
+                except RealtimeError as error:
+                    if self._state is State.CLOSING:
+                        return CloseInfo(by="client", clean=True)
+                    log.info("try %d to reconnect failed: %s", attempt, error)
+                    recovery.failed(error)
+                else:
+                    self._dispatcher.put(Reconnected(attempts=attempt, session_id=self.session_id, lost=lost), 0)
+                    return None
+        cause = recovery.cause
+        return CloseInfo(code=info.code, reason=str(cause or info.reason), by=info.by, error=cause or info.error)
+
+    def _resume(self, recovery: Recovery) -> Lost:
+        """Open a new session and send the journal again; returns what could not be brought back."""
+        deadline = Deadline(self._connect_timeout, lambda: self._state is not State.CONNECTING)
+        self._broken_try = None
+        transport = open_transport(self._endpoint, self._key(), deadline, **self._transport_options)
+        try:
+            self._begin_session(transport, deadline)
+            with recovery.resuming() as (events, lost):
+                for event in events:
+                    self._write(event)
+                self._become_open()
+        except BaseException:
+            if self._connection is not None:
+                self._connection.cut()
+                self._connection.wait(time.monotonic() + 1.0)
+            raise
+        return lost
 
     # Waiting for the server: ended by the receiving thread, so it works inside handlers.
 
@@ -655,7 +776,7 @@ class RealtimeClient:
         life, life_at = self._signs_of_life(), time.monotonic()
         with self._dispatcher.unbounded_in_handler():
             while not done():
-                if self._info is not None or self._state is State.CLOSING:
+                if self._info is not None or self._state is State.CLOSING or self._broken_try is not None:
                     raise self._closed_error()
                 now = time.monotonic()
                 if self._signs_of_life() != life:
@@ -670,14 +791,14 @@ class RealtimeClient:
                     if not done() and self._info is None:
                         self._changed.wait(min(left, SLICE_S))
 
-    def _signs_of_life(self) -> int:
-        return self._connection.reads if self._connection is not None else 0
+    def _signs_of_life(self) -> float:
+        return self._connection.heard_at if self._connection is not None else 0.0
 
     def _closed_error(self) -> ConnectionClosed:
         """Why nothing can be sent or waited for, as an error of its own."""
         if self._state is State.NEW:
             return ConnectionClosed("not connected", hint="call connect() first, or use the client in a with statement")
-        info = self._info
+        info = self._info or self._broken_try
         if info is None:
             return ConnectionClosed("the client is closing" if self._state is State.CLOSING else "not connected yet")
         told = f"{info.code} {info.reason}".strip() if info.code is not None else info.reason

@@ -34,6 +34,7 @@ class Connection:
         transport: connected.
         on_message: called with each message's payload, on the receiving thread.
         on_end: called once with how it ended, on the receiving thread, when the socket is gone.
+        on_idle: called on the receiving thread when nothing has come for a ping interval.
         ping_interval: seconds of silence after which a ping is sent; ``None`` for never.
         ping_timeout: seconds to wait for an answer before the next ping; ``None`` to wait for ever.
     """
@@ -44,12 +45,14 @@ class Connection:
         *,
         on_message: Callable[[bytes], None],
         on_end: Callable[[CloseInfo], None],
+        on_idle: Callable[[], None] = lambda: None,
         ping_interval: float | None,
         ping_timeout: float | None,
     ) -> None:
         self._transport = transport
         self._on_message = on_message
         self._on_end = on_end
+        self._on_idle = on_idle
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._closing = False  # by us; set before the close frame is sent
@@ -61,9 +64,9 @@ class Connection:
         self._thread.start()
 
     @property
-    def reads(self) -> int:
-        """How many times something has come: signs of life."""
-        return self._transport.reads
+    def heard_at(self) -> float:
+        """When something last came, on ``time.monotonic()``."""
+        return self._transport.heard_at
 
     def close(self, deadline: float, code: int = 1000, reason: str = "") -> None:
         """Close in order: send CLOSE, let the reader see the answer, and cut the socket when the time is up.
@@ -110,24 +113,26 @@ class Connection:
 
     def _receive(self) -> CloseInfo:
         """Receive until the end, and say how it came."""
-        unanswered, reads = 0, 0
-        timeout = interval = self._ping_interval or 3600.0
+        interval = self._ping_interval or 3600.0
+        pinged_at, unanswered = 0.0, 0
         try:
             while True:
-                message = self._transport.receive(timeout)
-                if message is not None:
-                    self._on_message(message)
-                    timeout = interval
+                heard_at, now = self._transport.heard_at, time.monotonic()
+                if heard_at >= pinged_at:  # whatever comes is an answer
+                    unanswered, due = 0, heard_at + interval
+                else:
+                    due = pinged_at + (self._ping_timeout or interval)
+                if now < due or self._ping_interval is None:
+                    # no longer than the interval: an answer that comes meanwhile begins a new one
+                    message = self._transport.receive(min(due - now, interval) if now < due else interval)
+                    if message is not None:
+                        self._on_message(message)
                     continue
-                if self._ping_interval is None:
-                    continue
-                if self._transport.reads != reads:  # whatever comes is a sign of life
-                    unanswered, reads = 0, self._transport.reads
                 if unanswered >= UNANSWERED_PINGS and self._ping_timeout is not None:
                     raise ConnectionClosed(f"no sign of life after {unanswered} pings", by="network")
+                self._on_idle()
                 self._transport.ping()
-                unanswered += 1
-                timeout = self._ping_timeout or self._ping_interval
+                unanswered, pinged_at = unanswered + 1, time.monotonic()
         except ConnectionClosed as error:
             return self._ended(error)
         except ProtocolError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from . import codec
 from .audio.bytes import OddByteCarry, pcm_bytes
 from .client import RealtimeClient
+from .dispatch import PATIENCE_S
 from .errors import ConfigError
 from .events import (
     UNSET,
@@ -162,10 +163,16 @@ class _ListeningClient(RealtimeClient):
                 self._send_audio(pcm[start : start + PIECE_BYTES] if len(pcm) > PIECE_BYTES else pcm)
 
     def _send_audio(self, pcm: bytes) -> None:
-        """Send one piece without making an event object of it."""
-        refusal = self._refuses_audio()
-        if refusal:
-            self._send(InputAudioBufferAppend())  # raises, with the reason
+        """Send one piece; with a recovery, by way of its journal."""
+        self._refuse(InputAudioBufferAppend)
+        if self._recovery is None:
+            self._write_audio(pcm)
+        else:
+            self._sending_connection()
+            self._recovery.send(pcm, lambda: self._write_audio(pcm))
+
+    def _write_audio(self, pcm: bytes) -> None:
+        """Write one piece to the connection there is, without making an event object of it."""
         connection = self._sending_connection()
         payload = codec.audio_message(pcm, self._next_id())
         if not self._session_state.audio_started:
@@ -173,10 +180,7 @@ class _ListeningClient(RealtimeClient):
                 self._session_state.input_began(audio=True)
         if self._trace is not None:
             self._trace.record("client", payload)
-        connection.send(payload)
-
-    def _refuses_audio(self) -> str:
-        return self._session_state.refusal(InputAudioBufferAppend)
+        self._put_on_wire(connection, payload)
 
     def commit(self) -> None:
         """End the utterance; manual mode (``turn_detection=None``) only."""
@@ -218,6 +222,8 @@ class _ListeningClient(RealtimeClient):
         speed = 1.0 if pace == "realtime" else FAST
         began, sent_ms = time.monotonic(), 0.0
         for block in pcm_blocks(source, rate):
+            if self._recovery is not None:
+                self._recovery.wait_for_room(lambda: self._info is not None, PATIENCE_S)
             self.append_audio(block)
             sent_ms += len(block) * 500 / rate
             ahead = sent_ms / 1000 / speed - (time.monotonic() - began)
@@ -282,6 +288,11 @@ class OmniClient(_SeeingClient):
             overrides: for this response only, such as ``instructions="..."`` or ``modalities=["text"]``.
         """
         self._send(ResponseCreate(response=overrides or UNSET))
+
+    @property
+    def interrupts_itself(self) -> bool:
+        """Whether the server cuts its reply when the user begins to speak, so that nobody need cancel it."""
+        return self._session_state.interrupts_itself
 
     def cancel_response(self) -> bool:
         """Stop the response in progress; ``False`` when there is none, and nothing is sent then."""

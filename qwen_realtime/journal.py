@@ -150,6 +150,11 @@ class AudioJournal(Journal):
         if over > 0:
             self._dropped_ms += self._forget(self._begin_ms + self._ms(over))
 
+    @property
+    def kept_ms(self) -> float:
+        """How much audio is kept, in milliseconds."""
+        return self._ms(self._kept_bytes)
+
     def _ms(self, size: int) -> float:
         return size * 500 / self.sample_rate
 

@@ -111,6 +111,7 @@ class SessionState:
         response_id: the response in progress, or ``""``.
         input_started: whether any input has been sent.
         audio_started: whether any input audio has been sent.
+        user_speaking: whether voice activity detection has seen an utterance begin and not end.
     """
 
     def __init__(self, family: Family) -> None:
@@ -122,6 +123,7 @@ class SessionState:
         self.input_started = False
         self.audio_started = False
         self._stopping = False  # a cancel or new speech may end the response without a response.done
+        self.user_speaking = False
         self._reply_due = False  # asked for, by the client or by voice activity, but not yet begun
 
     @property
@@ -133,6 +135,12 @@ class SessionState:
     def owes_reply(self) -> bool:
         """Whether a response is in progress or will come without anybody asking again."""
         return bool(self.response_id) or self._reply_due
+
+    @property
+    def interrupts_itself(self) -> bool:
+        """Whether the server cuts its reply when the user begins to speak."""
+        detection = self.session.get("turn_detection") or {"interrupt_response": False}
+        return self.family is Family.OMNI and bool(detection.get("interrupt_response", True))
 
     def refusal(self, kind: type[ev.ClientEvent]) -> str:
         """Why a client event of this class cannot be taken now, in words; empty where it can."""
@@ -169,8 +177,13 @@ class SessionState:
             )
         elif kind is ev.Error:
             self._reply_due = False
-        elif kind is ev.ResponseCancel or kind is ev.InputAudioBufferSpeechStarted:
+        elif kind is ev.ResponseCancel:
             self._stopping = self.response_active
+        elif kind is ev.InputAudioBufferSpeechStarted:
+            self._stopping = self.response_active and self.interrupts_itself
+            self.user_speaking = True
+        elif kind is ev.InputAudioBufferSpeechStopped:
+            self.user_speaking = False
         elif isinstance(event, ev.ResponseOutputItemDone):
             if self._stopping and event.response_id == self.response_id:
                 self.response_id = ""

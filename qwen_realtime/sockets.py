@@ -34,6 +34,10 @@ class DuplexSocket:
         self._touch: AbstractContextManager[object] = (
             threading.Lock() if isinstance(sock, ssl.SSLSocket) else nullcontext()
         )
+        self._readable = readiness_of(sock)
+        # whether to wait before reading: asking a socket that has nothing costs as much as a wait. A TLS record fits
+        # into a chunk, so the TLS object holds nothing back after a read.
+        self._drained = False
         self._received = b""
         self._timeout: float | None = None
 
@@ -51,15 +55,21 @@ class DuplexSocket:
             received, self._received = self._received, b""
             return received
         while True:
+            if self._drained and not self._readable(deadline):
+                raise TimeoutError("nothing came in time")
+            self._drained = True
             try:
                 with self._touch:
-                    return self._sock.recv(CHUNK)
+                    data = self._sock.recv(CHUNK)
             except (BlockingIOError, ssl.SSLWantReadError):
-                event = POLLIN
+                continue
             except ssl.SSLWantWriteError:
-                event = POLLOUT
-            if not wait_for(self._sock, event, deadline):
-                raise TimeoutError("nothing came in time")
+                if not wait_for(self._sock, POLLOUT, deadline):
+                    raise TimeoutError("nothing came in time") from None
+                self._drained = False
+                continue
+            self._drained = len(data) < CHUNK
+            return data
 
     def write(self, data: bytes, deadline: float) -> None:
         """Write all of it.
@@ -139,6 +149,13 @@ if hasattr(select, "poll"):
             if left <= 0 or (cancelled is not None and cancelled()):
                 return False
 
+    def readiness_of(sock: socket.socket) -> Callable[[float], bool]:
+        """:func:`wait_for` data of one socket, made once for all waits; for one thread at a time."""
+        poller = select.poll()
+        poller.register(sock, POLLIN)
+        poll = poller.poll
+        return lambda deadline: bool(poll(max(0.0, (deadline - time.monotonic()) * 1000)))
+
 else:  # Windows
 
     def wait_for(sock: socket.socket, event: int, deadline: float, cancelled: Callable[[], bool] | None = None) -> bool:
@@ -151,3 +168,7 @@ else:  # Windows
                 return True
             if left <= 0 or (cancelled is not None and cancelled()):
                 return False
+
+    def readiness_of(sock: socket.socket) -> Callable[[float], bool]:
+        """:func:`wait_for` data of one socket; for one thread at a time."""
+        return lambda deadline: wait_for(sock, POLLIN, deadline)

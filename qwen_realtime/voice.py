@@ -136,10 +136,8 @@ class PlayerAttachment:
         self._player.mark_end(event.response_id)
 
     def _on_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:  # noqa: ARG002 - a handler
-        if not self._barge_in or not isinstance(self._client, OmniClient):
-            return
-        detection = self._client.turn_detection or {}
-        if not detection.get("interrupt_response", False):  # otherwise the server cuts its reply by itself
+        # a server that cuts its reply by itself would answer a cancel with an error
+        if self._barge_in and isinstance(self._client, OmniClient) and not self._client.interrupts_itself:
             self._client.cancel_response()
 
 

@@ -24,7 +24,7 @@ def service() -> Iterator[dict[str, Any]]:
         yield {"url": server.url, "api_key": "local"}
 
 
-def recording(where: dict[str, Any], words: str = "he was not an ill disposed young man") -> Any:
+def recording(where: dict[str, Any], words: str = "he might even have been made amiable himself") -> Any:
     """Find a recording of speech: the file named on the command line, a human voice, or a synthesised one.
 
     The human voices are those of Debian's package pocketsphinx-testdata; ``words`` tells which one is meant.

@@ -42,7 +42,8 @@ def test_a_session_goes_through_its_phases() -> None:
 def test_every_row_of_the_table_is_followed() -> None:
     """And an event without a row changes nothing."""
     for phase in Phase:
-        for kind in {row[1] for row in TRANSITIONS} | {ev.Error, ev.InputTextBufferCleared}:
+        kinds: list[type[ev.Event]] = [*(row[1] for row in TRANSITIONS), ev.Error, ev.InputTextBufferCleared]
+        for kind in kinds:
             state = SessionState(Family.TTS)
             state.phase = phase
             state.advance(kind())
@@ -138,7 +139,7 @@ class TestTheResponseInProgress:
         assert not answered.owes_reply
 
 
-@pytest.mark.parametrize("kind", sorted(CONTENT, key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(CONTENT, key=repr), ids=repr)
 def test_content_moves_nothing(kind: type[ev.Event]) -> None:
     """So the receiving thread need not take the lock for it."""
     state = _state(Family.OMNI, _response(ev.ResponseCreated), ev.ResponseCancel())

@@ -4,6 +4,7 @@ Measured traps of PyAudio 0.2.14 that this module keeps away from everybody else
 
 - It destroys the stream when it raises an under- or overflow, so these are never raised here, only counted.
 - PortAudio drops what is still in its buffer when a stream stops, so silence is written first.
+- Its blocking write has no deadline, so it is only called when there is room.
 - Closing a stream during a blocking read deadlocks on some systems, so input arrives by callback.
 - PortAudio lists the devices once, at the first of its overlapping uses; every open here is a new one.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,8 +37,9 @@ _log = logging.getLogger(__name__)
 _portaudio = threading.Lock()
 _PATIENCE_S = 10.0  # for the lock above: another device may hang in its driver
 
+PARTS = 4
 _TAIL_MS = 150  # silence before a stream stops: PortAudio drops its last 60 ms
-_STALL_S = 2.0  # input that brings nothing for so long is taken for lost
+_STALL_S = 2.0  # a device that brings or takes nothing for so long is taken for lost
 _COMMON_RATES = (48000, 44100)
 _FORMAT_REFUSALS = {-9999, -9998, -9997, -9994}  # host error, channels, rate, sample format: another may do
 
@@ -104,6 +107,7 @@ class PyAudioOutput:
         self._format = DeviceFormat(24000, 1, 480)
         self._room = 0  # frames that fit into the empty buffer
         self._resting = False
+        self._tail_due = False  # sound was written, and silence has to push it out before the stream stops
         self._reach_ms = 0.0  # from the full buffer's last sample to the ear
 
     @property
@@ -134,16 +138,17 @@ class PyAudioOutput:
         """Take interleaved samples, blocking while the device's buffer is full; return whether it had run dry.
 
         Raises:
-            DeviceError: the device is gone.
+            DeviceError: the device is gone, or has taken nothing for two seconds.
         """
+        # Quarters of a block keep the device's buffer (60 ms on ALSA) all but full, which is the reserve if this
+        # thread is held up.
+        step = max(1, self._format.block // PARTS) * self._format.channels
         with _device_errors("play"):
             if self._resting:
                 self._stream.start_stream()
                 self._resting = False
-            ran_dry = bool(self._stream.get_write_available() >= self._room)
-            frames = len(block) // self._format.channels
-            self._stream.write(block.tobytes(), frames, exception_on_underflow=False)
-        return ran_dry
+            dry = [self._write_when_free(block[at : at + step]) for at in range(0, len(block), step)]
+        return any(dry)
 
     def rest(self) -> None:
         """Stop the stream until the next block: a running one without data has ALSA complain, and costs power.
@@ -154,16 +159,30 @@ class PyAudioOutput:
         with _device_errors("stop"):
             self._stream.stop_stream()
             self._resting = True
+            self._tail_due = False
 
     def close(self) -> None:
         """Let what was written be heard, then let the device go; again is allowed."""
+        if self._tail_due:
+            self._tail_due = False
+            with suppress(DeviceError):
+                self.write(np.zeros(self._format.sample_rate * _TAIL_MS // 1000 * self._format.channels, np.int16))
         stream, self._stream = self._stream, None
         audio, self._audio = self._audio, None
-        if stream is not None and not self._resting:
-            with suppress(OSError):
-                tail = self._format.sample_rate * _TAIL_MS // 1000
-                stream.write(bytes(2 * tail * self._format.channels), tail, exception_on_underflow=False)
         _close(audio, stream)
+
+    def _write_when_free(self, samples: NDArray[np.int16]) -> bool:
+        # PortAudio's own wait for room has no deadline, and never ends on some devices that stopped.
+        frames = len(samples) // self._format.channels
+        deadline = time.monotonic() + _STALL_S
+        while (free := self._stream.get_write_available()) < frames:
+            if time.monotonic() >= deadline:
+                self._tail_due = False
+                raise DeviceError(f"the sound device took nothing for {_STALL_S:.0f} s", hint="was it unplugged?")
+            time.sleep((frames - free) / self._format.sample_rate + 0.001)
+        self._stream.write(samples.tobytes(), frames, exception_on_underflow=False)
+        self._tail_due = True
+        return bool(free >= self._room)
 
 
 class PyAudioInput:

@@ -241,10 +241,10 @@ class AudioPlayer:
             while True:
                 now = time.monotonic()
                 quiet_at = self._schedule.quiet_at
-                if quiet_at is not None and now >= quiet_at:
-                    return True
                 if self._error:
                     raise self._error
+                if quiet_at is not None and now >= quiet_at:
+                    return not self._closing
                 if self._closing or (deadline is not None and now >= deadline):
                     return False
                 if self._schedule.in_flight and now - self._progress_at >= _DEVICE_TIMEOUT_S:

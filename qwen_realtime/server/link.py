@@ -7,7 +7,6 @@ that a TLS connection is never touched by two, and the faults can write what no 
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
 import struct
@@ -72,6 +71,7 @@ class Link:
         self._fragments: list[bytes] = []
         self._fragments_are_text = True
         self._hang_up = False  # once everything is out
+        self._is_shut = False  # this direction
         self._saw_end = False
         self.answers_pings = True
         self.ended = False
@@ -86,9 +86,16 @@ class Link:
         return self._protocol.state is State.OPEN and not self.ended and not self._hang_up
 
     @property
+    def is_hanging_up(self) -> bool:
+        """Whether the connection will end once everything is out and the client has hung up too."""
+        return self._hang_up
+
+    @property
     def close_code(self) -> int | None:
-        """The code of the close frame that ended the connection, if one did."""
-        return self._protocol.close_code
+        """The code of the first close frame of either side, or ``None`` where there was none."""
+        theirs, ours = self._protocol.close_rcvd, self._protocol.close_sent
+        frame = ours if theirs is None or self._protocol.close_rcvd_then_sent is False else theirs
+        return frame.code if frame is not None else None
 
     @property
     def has_unread(self) -> bool:
@@ -135,7 +142,11 @@ class Link:
             self._collect()
 
     def hang_up(self) -> None:
-        """Close the TCP connection, once everything is out, without a close frame."""
+        """End the TCP connection, once everything is out, without a close frame.
+
+        Unless both have sent a close frame only this direction is shut: closing a socket that holds unread bytes resets
+        the connection, and the client could lose what it has yet to read. It hangs up in turn, or is abandoned.
+        """
         self._hang_up = True
 
     def reset(self) -> None:
@@ -165,8 +176,14 @@ class Link:
                 self._outgoing.popleft()
             else:
                 self._outgoing[0] = block[sent:]
-        if self._hang_up:
+        if self._hang_up and self._protocol.close_rcvd is not None and self._protocol.close_sent is not None:
             self._end()
+        elif self._hang_up and not self._is_shut:
+            self._is_shut = True
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._end()
 
     def _queue(self, data: bytes) -> None:
         self._outgoing.append(data)
@@ -195,8 +212,9 @@ class Link:
                 yield from self._take_end()
                 return
             taken += len(data)
-            self._protocol.receive_data(data)
-            yield from self._events()
+            if not self._is_shut:
+                self._protocol.receive_data(data)
+                yield from self._events()
 
     def _take_end(self) -> Iterator[Incoming]:
         if not self._saw_end:
@@ -241,8 +259,3 @@ class Link:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
             self._end()
-
-
-def wait_readable(sock: socket.socket, seconds: float) -> bool:
-    """Wait until a socket can be read."""
-    return bool(select.select([sock], [], [], seconds)[0])

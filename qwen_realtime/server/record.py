@@ -28,7 +28,7 @@ class SessionRecord:
         image_bytes: of the accepted images.
         text_characters: of text that came in to be spoken.
         usage_tokens: total tokens of the last response.
-        close_code: how the connection ended; ``None`` while it is open and where it broke.
+        close_code: of the close frame that ended the connection; ``None`` while it is open and where it broke.
         open: whether the connection is open.
     """
 

@@ -173,6 +173,8 @@ class ServerSession:
         self.wire.release(self._clock())
         self._guard(lambda: self.lane.release(self._clock(), self._has_room))
         self._link.flush()
+        if self._link.is_hanging_up:
+            self._closing_began()
         if not self._link.ended:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._link.wants_write else 0)
             if selector.get_key(self._link).events != events:
@@ -226,7 +228,13 @@ class ServerSession:
 
     def stop(self) -> None:
         """Ask the session to end; from any thread, never blocks."""
-        self.post(lambda: self.close(1001, "the local server is closing"))
+        self.post(self._stop)
+
+    def _stop(self) -> None:
+        if self._behaviour is None:
+            self._link.abandon()
+        else:
+            self.close(1001, "the local server is closing")
 
     def _expire(self) -> None:
         if self._behaviour is not None and self._link.is_open:
@@ -293,10 +301,10 @@ class ServerSession:
             behaviour.fail(None, f"Invalid JSON: {error.message}.", code="invalid_json")
             return
         self.record.client_events[event.type] += 1
+        self.wire.arrived(event.type)
         if isinstance(event, ev.UnknownEvent):
             behaviour.refuse_unknown(event)
         else:
             if not isinstance(event, (ev.InputAudioBufferAppend, ev.InputImageBufferAppend)):
                 self.record.received.append(event)
             behaviour.handle(event)
-        self.wire.arrived(event.type)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from . import profiles
 from .sides import SIDES
 
-__all__ = ["Figures", "Line", "Report", "child", "rounds", "serving", "spread", "where_it_goes"]
+__all__ = ["Figures", "Line", "Report", "child", "measured", "medians", "rounds", "serving", "spread", "where_it_goes"]
 
 ROOT = Path(__file__).parents[2]
 WORKER_TIMEOUT_S = 300
@@ -89,15 +92,29 @@ def serving() -> Iterator[int]:
             process.stdin.close()
 
 
-def child(arguments: list[str]) -> str:
-    """Run Python with these arguments; gives what it printed."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("DASHSCOPE", "QWEN"))}
+@cache
+def _environment() -> dict[str, str]:
+    """The environment of measured processes: no keys, and compiled modules kept, as in an installed program."""
+    compiled = tempfile.TemporaryDirectory(prefix="qwen-benchmarks-")
+    atexit.register(compiled.cleanup)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DASHSCOPE", "QWEN", "PYTHON"))}
+    return {**kept, "PYTHONPYCACHEPREFIX": compiled.name}
+
+
+def child(arguments: list[str], stderr: int | None = None) -> str:
+    """Run Python with these arguments; gives what it printed.
+
+    Args:
+        arguments: for the interpreter.
+        stderr: as for ``subprocess``.
+    """
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=env,
+        env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         timeout=WORKER_TIMEOUT_S,
         check=True,

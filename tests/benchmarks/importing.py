@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from statistics import median
 
-from .harness import ROOT, Line, Report, child, spread
-from .harness import Figures as Figures
+from .harness import Figures, Line, Report, child, spread
 
 STATEMENTS = {
     "bare": "pass",
@@ -52,10 +50,8 @@ def _by_package() -> Mapping[str, float]:
     """Milliseconds by top-level package, each module's own time only; Python's own start is left out."""
 
     def own_times(statement: str) -> dict[str, float]:
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", statement], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        rows = [line.removeprefix("import time:").split("|") for line in done.stderr.splitlines()[1:]]
+        told = child(["-X", "importtime", "-c", statement], stderr=subprocess.STDOUT)
+        rows = [line.removeprefix("import time:").split("|") for line in told.splitlines()[1:]]
         return {name.strip(): int(own) / 1000 for own, _, name in (row for row in rows if len(row) == 3)}
 
     before = own_times("pass")

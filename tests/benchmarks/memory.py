@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from .harness import Figures, Line, Report, measured, medians, rounds, serving, spread
+from .harness import Figures, Line, Report, medians, rounds, serving, spread
 from .sides import open_tts
 
 TIMEOUT_S = 120
@@ -121,6 +121,3 @@ def run(*, quick: bool) -> Report:
         "a session of ours is made of: " + ", ".join(f"{kind} {kb:.0f} KB" for kind, kb in found["ours"][0]["kinds"].items())
     ]
     return report
-
-
-__all__ = ["measure", "measured", "run"]

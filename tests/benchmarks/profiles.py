@@ -74,11 +74,15 @@ def _calibrate() -> tuple[float, float]:
 def mark() -> None:
     """What is to be measured begins here: forget what was spent before. Does nothing where nothing is profiled."""
     global _before
-    _before = _spent()
+    if _profiles:
+        _profiles[0].disable()
+        _before = _spent()
+        _profiles[0].enable()
 
 
 def shares(count: int = 12) -> dict[str, float]:
     """The functions in which most time was spent since the mark, themselves only, as fractions of all of it."""
+    _profiles[0].disable()
     spent = {name: max(0.0, seconds - _before.get(name, 0.0)) for name, seconds in _spent().items()}
     whole = sum(spent.values()) or 1.0
     top = sorted(spent.items(), key=lambda item: -item[1])[:count]

@@ -27,6 +27,6 @@ def spoken(engines: Engines, text: str) -> bytes:
     """A text spoken by the local engine, s16le mono at 16 kHz."""
     sound = bytearray()
     done = threading.Event()
-    engines.synthesize(text, sample_rate=RATE_HZ, on_audio=sound.extend, on_done=lambda error: done.set())
+    engines.synthesize(text, sample_rate=RATE_HZ, on_audio=sound.extend, on_done=lambda _: done.set())
     assert done.wait(20)
     return bytes(sound)

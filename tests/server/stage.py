@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from qwen_realtime import codec, events as ev
+from qwen_realtime import codec
+from qwen_realtime import events as ev
 from qwen_realtime.errors import RealtimeError
 from qwen_realtime.protocol import Family, SessionState
 from qwen_realtime.server.behaviours import BEHAVIOURS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from .stage import Stage, append, types
 
-from qwen_realtime import codec, events as ev
+from qwen_realtime import codec
+from qwen_realtime import events as ev
 from qwen_realtime.protocol import Family
 from qwen_realtime.server.engines.types import (
     Failed,
@@ -17,6 +17,8 @@ from qwen_realtime.server.engines.types import (
     TurnDetection,
 )
 
+from .stage import Stage, append, types
+
 UTTERANCE = (
     SpeechStarted(64),
     Partial("", "what is"),
@@ -27,6 +29,7 @@ UTTERANCE = (
 
 
 def manual() -> Stage:
+    """A session in manual mode."""
     made = Stage(Family.ASR)
     made.update(turn_detection=None)
     made.sent.clear()
@@ -200,7 +203,7 @@ def test_a_second_update_before_sound_is_taken() -> None:
 
 
 def test_the_echo_has_the_observed_shape() -> None:
-    """As in the recorded fragment: flags inside turn detection, the rate at the top, no transcription where none was asked."""
+    """As in the recorded fragment: flags inside turn detection, and the rate at the top."""
     made = Stage(Family.ASR)
     echoed = made.update(
         modalities=["text"],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from .stage import Stage, StubEngines, append, types
 
 from qwen_realtime import events as ev
 from qwen_realtime.protocol import Family
@@ -20,11 +20,14 @@ from qwen_realtime.server.engines.types import (
     TurnDetection,
 )
 
+from .stage import Stage, StubEngines, append, types
+
 OLD = "qwen3-livetranslate-flash-realtime"
 ENDED = ["response.content_part.done", "response.output_item.done", "response.done"]
 
 
 def stage(*, engines: StubEngines | None = None, pace: float = 0.0, model: str = "", **settings: Any) -> Stage:
+    """A session that hears, and translates into Spanish unless told otherwise."""
     made = Stage(Family.LIVE_TRANSLATE, engines=engines, pace=pace, model=model)
     assert isinstance(made.update(**{"translation": {"language": "es"}, **settings}), ev.SessionUpdated)
     made.sent.clear()
@@ -33,6 +36,7 @@ def stage(*, engines: StubEngines | None = None, pace: float = 0.0, model: str =
 
 
 def said(text: str, start: int = 0) -> tuple[Any, ...]:
+    """One utterance of nine tenths of a second."""
     return SpeechStarted(start), SpeechStopped(start + 900), Final(text, start, start + 900, "en")
 
 
@@ -85,7 +89,7 @@ def test_confirmed_text_only_grows() -> None:
     made = stage(modalities=["text"])
     made.hear(SpeechStarted(0), Partial("a", " b"), Partial("a b", " c"), Partial("a b c", ""), *said("a b c d")[1:])
     texts = [event.text for event in made.all(ev.ResponseTextText)]
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     assert made.engines.translated.count("b") == 2
     assert made.all(ev.ResponseTextDone)[0].text == "A B C D"
 
@@ -119,7 +123,9 @@ def test_utterances_are_interpreted_one_after_another() -> None:
     first = made.all(ev.ResponseCreated)[0].response.id
     assert len(made.all(ev.ResponseCreated)) == 1
     made.pass_time(10)
-    ids = [event.raw.get("response_id") or event.raw["response"]["id"] for event in made.sent if "response" in event.raw]
+    ids = [
+        event.raw.get("response_id") or event.raw["response"]["id"] for event in made.sent if "response" in event.raw
+    ]
     assert ids == sorted(ids, key=lambda each: each != first)
     assert len(made.all(ev.ResponseDone)) == 2
 
@@ -281,3 +287,12 @@ def test_the_echo_is_the_recorded_one() -> None:
         "translation": {"language": "en"},
         "sample_rate": 16000,
     }
+
+
+def test_an_utterance_that_is_cleared_does_not_hold_up_the_next() -> None:
+    """It ends with what was confirmed of it."""
+    made = stage(modalities=["text"])
+    made.hear(SpeechStarted(0), Partial("one two", " three"))
+    made.take(ev.InputAudioBufferClear())
+    made.hear(*said("four", 5000))
+    assert [event.text for event in made.all(ev.ResponseTextDone)] == ["ONE TWO", "FOUR"]

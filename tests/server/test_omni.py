@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from .stage import Stage, StubEngines, append, call, message, types
 
 from qwen_realtime import events as ev
 from qwen_realtime.audio.wav import read_wav
 from qwen_realtime.protocol import Family
 from qwen_realtime.server.behaviours.host import Options
 from qwen_realtime.server.engines.types import Failed, Final, Flushed, Partial, Reply, SpeechStarted, SpeechStopped
+
+from .stage import Stage, StubEngines, append, call, message, types
 
 OPENED = [
     "response.created",
@@ -30,10 +32,12 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
 
 
 def said(text: str, start: int = 100) -> tuple[Any, ...]:
+    """One utterance of nine tenths of a second."""
     return SpeechStarted(start), SpeechStopped(start + 900), Final(text, start, start + 900, "en")
 
 
 def stage(*, engines: StubEngines | None = None, pace: float = 0.0, model: str = "", **settings: Any) -> Stage:
+    """A session with these settings, and nothing sent yet."""
     made = Stage(Family.OMNI, engines=engines, pace=pace, model=model)
     if settings:
         assert isinstance(made.update(**settings), ev.SessionUpdated)
@@ -74,7 +78,7 @@ def test_a_spoken_answer_has_text_beside_its_sound() -> None:
     made = stage()
     made.take(message("Please say something of some length for me to hear"), ev.ResponseCreate())
     kinds = [event.type for event in made.sent if "delta" in event.type]
-    changes = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(kinds))
     assert changes > 4
     text = "".join(event.delta for event in made.all(ev.ResponseAudioTranscriptDelta))
     assert text == made.all(ev.ResponseAudioTranscriptDone)[0].transcript == made.engines.spoken[0]
@@ -130,7 +134,10 @@ def test_push_to_talk_needs_commit_and_create() -> None:
     """A commit alone answers nothing; a create that comes before the transcript waits for it."""
     made = stage(turn_detection=None)
     made.take(append(1.0))
-    assert types(made.take(ev.InputAudioBufferCommit())) == ["input_audio_buffer.committed", "conversation.item.created"]
+    assert types(made.take(ev.InputAudioBufferCommit())) == [
+        "input_audio_buffer.committed",
+        "conversation.item.created",
+    ]
     assert made.take(ev.ResponseCreate()) == []
     events = made.hear(Final("hello", 0, 900, "en"))
     assert types(events)[:2] == ["conversation.item.input_audio_transcription.completed", "response.created"]

@@ -9,6 +9,7 @@ from qwen_realtime.server.pacing import Lane
 
 
 def delta(number: int) -> ev.ServerEvent:
+    """Some sound."""
     return ev.ResponseAudioDelta(delta=bytes([number]))
 
 
@@ -63,7 +64,7 @@ def test_clearing_forgets_all_and_starts_anew_at_once() -> None:
 
 def test_an_action_may_clear_the_lane() -> None:
     """It is part of what leaves."""
-    lane = Lane(lambda event: None)
+    lane = Lane(lambda _: None)
     lane.then(lane.clear)
     lane.put(delta(1))
     lane.release(0.0, lambda: True)
@@ -73,7 +74,7 @@ def test_an_action_may_clear_the_lane() -> None:
 def test_whoever_waits_for_a_low_lane_is_called_when_it_is() -> None:
     """At once if it is so already."""
     called: list[str] = []
-    lane = Lane(lambda event: None)
+    lane = Lane(lambda _: None)
     lane.when_low(lambda: called.append("at once"))
     lane.put(*(delta(0) for _ in range(60)), seconds=0.2)
     lane.when_low(lambda: called.append("later"))

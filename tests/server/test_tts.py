@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from .stage import SECONDS_A_LETTER, Stage, StubEngines, types
 
 from qwen_realtime import events as ev
 from qwen_realtime.audio.wav import read_wav
 from qwen_realtime.protocol import Family
 from qwen_realtime.server.behaviours.tts import take_sentences
+
+from .stage import SECONDS_A_LETTER, Stage, StubEngines, types
 
 CREATED = ["response.created", "response.output_item.added", "response.content_part.added"]
 # The recorded order; the pages have audio.done late.
@@ -16,10 +17,12 @@ ENDED = ["response.audio.done", "response.content_part.done", "response.output_i
 
 
 def text(words: str) -> ev.InputTextBufferAppend:
+    """Text to be spoken."""
     return ev.InputTextBufferAppend(text=words)
 
 
 def stage(**settings: object) -> Stage:
+    """A session with these settings, and nothing sent yet."""
     made = Stage(Family.TTS)
     if settings:
         made.update(**settings)
@@ -244,7 +247,7 @@ def test_formats_that_need_a_codec_are_refused_plainly(audio_format: str) -> Non
     """The stand-in says that it is one."""
     made = stage()
     made.update(response_format=audio_format)
-    assert "local stand-in" in made.errors[0].message
+    assert "local stand-in" in str(made.errors[0].message)
     assert made.errors[0].param == "session.response_format"
     assert made.behaviour.settings["response_format"] == "pcm"
 

@@ -70,11 +70,11 @@ class Heard:
         return [event[field] for event in self.events if event["type"] == event_type]
 
 
-class HeardTts(Heard, QwenTtsRealtimeCallback):  # type: ignore[misc]
+class HeardTts(Heard, QwenTtsRealtimeCallback):
     """For the TTS class."""
 
 
-class HeardOmni(Heard, OmniRealtimeCallback):  # type: ignore[misc]
+class HeardOmni(Heard, OmniRealtimeCallback):
     """For the Omni class, which is ASR's and LiveTranslate's too."""
 
 
@@ -94,6 +94,7 @@ def end(client: Any) -> None:
 
 @pytest.fixture
 def heard_tts(qwen_realtime_server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, HeardTts]]:
+    """The vendor's TTS client, connected, and what it hears."""
     monkeypatch.setattr(dashscope, "api_key", "any")
     heard = HeardTts()
     client = QwenTtsRealtime("qwen3-tts-flash-realtime", callback=heard, url=qwen_realtime_server.url)
@@ -104,6 +105,7 @@ def heard_tts(qwen_realtime_server: LocalServer, monkeypatch: pytest.MonkeyPatch
 
 
 def connect(server: LocalServer, model: str) -> tuple[Any, HeardOmni]:
+    """The vendor's other client, connected, and what it hears."""
     heard = HeardOmni()
     conversation = OmniRealtimeConversation(model, heard, url=server.url, api_key="any")
     conversation.connect()
@@ -111,6 +113,7 @@ def connect(server: LocalServer, model: str) -> tuple[Any, HeardOmni]:
 
 
 def send(conversation: Any, sound: bytes) -> None:
+    """Append sound in blocks of 100 ms."""
     for start in range(0, len(sound), 3200):
         conversation.append_audio(base64.b64encode(sound[start : start + 3200]).decode())
 

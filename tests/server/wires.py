@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import websocket
 
@@ -28,7 +28,7 @@ class Wire:
     def __init__(self, server: LocalServer, model: str, key: str = "any", **options: Any) -> None:
         header = [f"Authorization: Bearer {key}"] if key else []
         query = f"?model={model}" if model else ""
-        self.socket = websocket.WebSocket(skip_utf8_validation=True, **options)
+        self.socket = cast("Any", websocket.WebSocket(skip_utf8_validation=True, **options))
         self.socket.settimeout(WAIT_S)
         try:
             self.socket.connect(server.url + query, header=header, timeout=WAIT_S)

@@ -77,6 +77,9 @@ class HearingBehaviour(Behaviour):
     def committed(self) -> None:
         """The utterance was closed, by voice activity or by the client."""
 
+    def cleared(self) -> None:
+        """What was not committed is forgotten, in the middle of an utterance perhaps."""
+
     def final(self, result: Final | Failed) -> None:
         """The utterance was recognised, or could not be."""
 
@@ -183,6 +186,7 @@ class HearingBehaviour(Behaviour):
         self._uncommitted_bytes = 0
         self._order(lambda listener: listener.clear())
         self.host.emit(ev.InputAudioBufferCleared())
+        self.cleared()
 
     def _append_image(self, event: ev.InputImageBufferAppend) -> None:
         limit = self.host.profile.max_image_bytes

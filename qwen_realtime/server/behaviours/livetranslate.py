@@ -67,7 +67,20 @@ class LiveTranslateBehaviour(HearingBehaviour):
     def speech_started(self, result: SpeechStarted) -> None:
         """Speech began: an utterance to interpret."""
         super().speech_started(result)
+        self._abandon()  # what a crashed recogniser left open
         self._begin(self.item_id)
+
+    def cleared(self) -> None:
+        """The utterance in progress ends with what is confirmed of it; a committed one is not touched."""
+        if not self.manual:
+            self._abandon()
+            self._go_on()
+
+    def _abandon(self) -> None:
+        for interpretation in self._queue:
+            if not interpretation.complete:
+                interpretation.end(interpretation.source)
+        self._current = None
 
     def _begin(self, item_id: str) -> None:
         translation = self.settings.get("translation") or {}
@@ -252,6 +265,7 @@ class LiveTranslateBehaviour(HearingBehaviour):
 
     def flushed(self) -> None:
         """Everything was heard; what is left is brought out first."""
+        self._abandon()
         self._flushed = True
         self._go_on()
 

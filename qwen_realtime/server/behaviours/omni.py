@@ -23,8 +23,10 @@ from ..engines.types import Failed, Final, Partial, SpeechStarted, ToolCall
 from ..ids import new_id, obfuscation
 from ..responses import ResponseWriter
 from ..usage import audio_tokens, make_usage, text_tokens
+from ..validation import Fault
 from .hearing import HearingBehaviour
 from .host import Host, Timer
+from .items import parse_item, text_of
 from .reply import SpokenReply
 from .speaker import VoiceSettings
 
@@ -39,7 +41,6 @@ _IDLE = "Are you still there?"
 _PICTURES = re.compile(r"\b(picture|image|photo|see|camera|video|look)", re.IGNORECASE)
 # A 480p picture at one token for each 32 by 32 pixels.
 _IMAGE_TOKENS = 300
-_ROLES = {"user": "input_text", "system": "input_text", "assistant": "text"}
 
 
 class OmniBehaviour(HearingBehaviour):
@@ -217,62 +218,29 @@ class OmniBehaviour(HearingBehaviour):
     # Items.
 
     def _create_item(self, event: ev.ConversationItemCreate) -> None:
-        kind = event.item.get("type")
-        if kind == "message":
-            self._create_message(event)
-        elif kind == "function_call_output":
-            self._create_output(event)
+        item = parse_item(event.item)
+        if isinstance(item, Fault):
+            self.fail(event, item.message, code=item.code, param=item.param)
+        elif item.type == "function_call_output":
+            self._take_output(event, item)
         else:
-            message = f"Invalid value: {kind!r}. Supported values are: 'message', 'function_call_output'."
-            self.fail(event, message, code="invalid_value", param="item.type")
+            text = text_of(item)
+            self._context_tokens += text_tokens(text)
+            self._add_item(item)
+            if item.role == "user":
+                self._stop_waiting()
+                self._hear(text, typed=True)
 
-    def _create_message(self, event: ev.ConversationItemCreate) -> None:
-        role, content = event.item.get("role"), event.item.get("content")
-        if role not in _ROLES:
-            message = f"Invalid value: {role!r}. Supported values are: 'user', 'system', 'assistant'."
-            self.fail(event, message, code="invalid_value", param="item.role")
+    def _take_output(self, event: ev.ConversationItemCreate, item: ev.Item) -> None:
+        name = self._calls.pop(item.call_id or "", None)
+        if name is None:
+            message = f"No function call has the id {item.call_id!r}."
+            self.fail(event, message, code="invalid_value", param="item.call_id")
             return
-        parts = content if isinstance(content, list) else []
-        texts = [part.get("text") for part in parts if isinstance(part, dict)]
-        if not texts or not all(isinstance(text, str) and text for text in texts):
-            self.fail(event, "Invalid item content: text is expected.", code="invalid_value", param="item.content")
-            return
-        text = " ".join(map(str, texts))
-        self._context_tokens += text_tokens(text)
-        shown = tuple(ev.ContentPart(type=str(part.get("type", _ROLES[role])), text=part["text"]) for part in parts)
-        self._add_item(
-            ev.Item(
-                id=new_id("item"),
-                object="realtime.item",
-                type="message",
-                status="completed",
-                role=role,
-                content=shown,
-            )
-        )
-        if role == "user":
-            self._stop_waiting()
-            self._hear(text, typed=True)
-
-    def _create_output(self, event: ev.ConversationItemCreate) -> None:
-        call_id, output = event.item.get("call_id"), event.item.get("output")
-        if call_id not in self._calls:
-            self.fail(event, f"No function call has the id {call_id!r}.", code="invalid_value", param="item.call_id")
-            return
-        text = output if isinstance(output, str) else ""
-        self._dialogue.tool_result(str(call_id), self._calls.pop(str(call_id)), text)
+        self._dialogue.tool_result(str(item.call_id), name, str(item.output))
         self._results += 1
-        self._context_tokens += text_tokens(text)
-        self._add_item(
-            ev.Item(
-                id=new_id("item"),
-                object="realtime.item",
-                type="function_call_output",
-                status="completed",
-                call_id=str(call_id),
-                output=text,
-            )
-        )
+        self._context_tokens += text_tokens(str(item.output))
+        self._add_item(item)
 
     # Answers.
 

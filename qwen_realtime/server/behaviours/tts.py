@@ -34,14 +34,16 @@ _ENOUGH = 200
 def take_sentences(buffer: str) -> tuple[list[str], str]:
     """Divide a buffer into its complete sentences and the rest."""
     sentences: list[str] = []
-    while found := _SENTENCE.match(buffer):
+    start = 0
+    while found := _SENTENCE.match(buffer, start):
         sentences.append(found[0])
-        buffer = buffer[found.end() :]
-    while len(buffer) > _ENOUGH:
-        cut = max(buffer.rfind(mark, _ENOUGH // 4, _ENOUGH) for mark in ", ，、 ") + 1 or _ENOUGH
-        sentences.append(buffer[:cut])
-        buffer = buffer[cut:]
-    return [sentence for sentence in sentences if sentence.strip()], buffer
+        start = found.end()
+    while len(buffer) - start > _ENOUGH:
+        end = start + _ENOUGH
+        cut = max(buffer.rfind(mark, start + _ENOUGH // 4, end) for mark in ", ，、") + 1 or end
+        sentences.append(buffer[start:cut])
+        start = cut
+    return [sentence for sentence in sentences if sentence.strip()], buffer[start:]
 
 
 @dataclass

@@ -1,0 +1,5 @@
+"""Speech synthesis."""
+
+from .qwen_tts_realtime import AudioFormat, QwenTtsRealtime, QwenTtsRealtimeCallback
+
+__all__ = ["AudioFormat", "QwenTtsRealtime", "QwenTtsRealtimeCallback"]

@@ -1,0 +1,637 @@
+"""A session from its beginning to its end, as the caller sees it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from qwen_realtime import ASRClient, OmniClient, TTSClient, TTSSettings, events
+from qwen_realtime.errors import (
+    ConfigError,
+    ConnectionClosed,
+    ConnectTimeout,
+    ProtocolError,
+    ServerError,
+    WaitTimeout,
+)
+from qwen_realtime.notices import RealtimeWarning
+
+from .peer import CLOSE, TEXT, Link, created, frame, polite, serve
+
+FAULT = {"type": "invalid_request_error", "code": "invalid_value", "message": "Invalid voice", "param": "session.voice"}
+
+
+def _greet(link: Link) -> None:
+    link.accept()
+    link.send(created())
+
+
+def _greets_only(link: Link) -> None:
+    """Greet, answer nothing but the close frame."""
+    _greet(link)
+    link.read_on()
+    link.close()
+
+
+class TestConnecting:
+    """From the first byte to a session that is ready."""
+
+    def test_the_session_is_there_when_it_returns(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """And nothing was sent where there are no settings."""
+        peer = peers()
+        client = clients(peer)
+        assert client.connect() is client
+        assert (client.state.value, client.session_id) == ("open", "sess_1")
+        assert client.session["model"] == "qwen3-tts-flash-realtime"
+        assert peer.link().events == []
+        assert "sess_1" in repr(client)
+
+    def test_settings_are_sent_and_confirmed_first(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """Keywords go over the settings object; nothing unset is sent."""
+        peer = peers()
+        client = clients(peer, settings=TTSSettings(voice="Cherry", volume=10), voice="Ethan").connect()
+        update = peer.link().events[0]
+        assert update["session"] == {"voice": "Ethan", "volume": 10}
+        assert client.session["voice"] == "Ethan"
+
+    def test_what_the_server_did_not_take_is_named(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The echo is the only proof."""
+
+        def ignores(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.update")
+            link.send("session.updated", session={"id": "sess_1", "voice": "Cherry", "mode": "server_commit"})
+            link.read_on()
+            link.close()
+
+        client = clients(peers(ignores), voice="Cherry", mode="commit").connect()
+        assert client.dropped_settings == ("mode",)
+        assert "did not take these settings: mode" in caplog.text
+
+    def test_a_handler_may_send_as_soon_as_it_hears(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """``connected`` comes from another thread, maybe before ``connect()`` has gone on."""
+
+        def hasty(link: Link) -> None:
+            link.accept(frame(b'{"type":"session.created","session":{}}'))
+            serve(link)
+
+        peer = peers(hasty)
+        for number in range(1, 21):
+            client = clients(peer)
+            client.on("connected", lambda _, client=client: client.append_text("now"))
+            client.connect()
+            assert peer.link(number).wait_for("input_text_buffer.append")["text"] == "now"
+            client.close()
+            assert client.handler_errors == 0
+
+    def test_a_server_that_never_greets_is_given_up(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """The phase is ``session``; the connection is closed, and that takes no second deadline."""
+
+        def mute(link: Link) -> None:
+            link.accept()
+            while True:
+                link.receive()
+
+        client = clients(peers(mute), connect_timeout=0.3, close_timeout=10.0)
+        began = time.monotonic()
+        with pytest.raises(ConnectTimeout, match=r"session\.created") as caught:
+            client.connect()
+        assert time.monotonic() - began < 0.3 + 0.5 + 1.0
+        assert caught.value.phase == "session"
+        assert client.state.value == "closed"
+
+    def test_a_server_that_never_confirms_is_given_up(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """It is ``session.updated`` that did not come."""
+        with pytest.raises(ConnectTimeout, match=r"session\.updated"):
+            clients(peers(_greets_only), connect_timeout=0.3, voice="Cherry").connect()
+
+    def test_an_error_in_place_of_the_confirmation_is_raised(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """Typed, at once, and the client is closed."""
+
+        def refuses(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.update")
+            link.send("error", error=FAULT)
+            link.read_on()
+            link.close()
+
+        client = clients(peers(refuses), voice="Cherry")
+        with pytest.raises(ServerError) as caught:
+            client.connect()
+        error = caught.value
+        assert (error.type, error.code, error.param) == ("invalid_request_error", "invalid_value", "session.voice")
+        assert error.hint == "see session.voice"
+        assert client.state.value == "closed"
+
+    def test_an_error_in_place_of_the_greeting_is_raised(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """Without ``session.created``."""
+
+        def refuses(link: Link) -> None:
+            link.accept()
+            link.send("error", error={"message": "ModelNotFound: no such model"})
+            link.read_on()
+            link.close()
+
+        with pytest.raises(ServerError, match="check the model's name"):
+            clients(peers(refuses)).connect()
+
+    def test_a_close_in_place_of_the_confirmation_is_raised(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """With the server's code and its whole reason, however long."""
+        reason = b"The free tier of the model has been exhausted. " * 5
+
+        def refuses(link: Link) -> None:
+            _greet(link)
+            link.close(1007, reason)
+            link.read_on()
+
+        client = clients(peers(refuses), voice="Cherry")
+        with pytest.raises(ConnectionClosed, match="free tier") as caught:
+            client.connect()
+        assert (caught.value.code, caught.value.by) == (1007, "server")
+        assert caught.value.reason == reason.decode()
+        assert client.close_info.code == 1007
+
+    def test_garbage_in_place_of_the_greeting_is_raised(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """The cause is a ``ProtocolError``."""
+        client = clients(peers(lambda link: (link.accept(), link.text("garbage"), link.read_on())))
+        with pytest.raises(ConnectionClosed, match="not JSON") as caught:
+            client.connect()
+        assert isinstance(caught.value.__cause__, ProtocolError)
+
+    def test_closing_from_another_thread_ends_it(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """While it waits for the session."""
+
+        def mute(link: Link) -> None:
+            link.accept()
+            link.read_on()
+            link.close()
+
+        peer = peers(mute)
+        client = clients(peer, connect_timeout=20.0)
+        failures: list[BaseException] = []
+
+        def connect() -> None:
+            try:
+                client.connect()
+            except ConnectionClosed as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        peer.link()
+        client.close()
+        thread.join(3)
+        assert not thread.is_alive()
+        assert failures
+        assert client.wait(3).by == "client"
+
+    def test_a_key_that_cannot_be_got_is_raised(self, peers: Callable[..., Any]) -> None:
+        """The error of your callable is yours."""
+
+        def key() -> str:
+            raise PermissionError("the vault is closed")
+
+        client = TTSClient(url=peers().url, api_key=key)
+        with pytest.raises(PermissionError, match="vault"):
+            client.connect()
+        assert client.state.value == "closed"
+
+    def test_what_can_be_known_before_is_raised_before(self) -> None:
+        """By the constructor."""
+        for options in (
+            {"dispatch": "asyncio"},
+            {"settings": OmniClient.settings_class()},
+            {"voyce": "Cherry"},
+            {"region": "us"},
+            {"model": "qwen3-asr-flash-realtime"},
+        ):
+            with pytest.raises(ConfigError):
+                TTSClient(api_key="k", **options)
+        with pytest.raises(ConfigError, match="no API key"):
+            TTSClient()
+        with pytest.warns(RealtimeWarning, match="volume"):
+            TTSClient(api_key="k", volume=101, strict=False)
+
+
+class TestUpdating:
+    """``update_session``."""
+
+    def test_blocks_until_it_is_confirmed(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """The session is the new one when it returns."""
+        client = clients(peers()).connect()
+        client.update_session(voice="Ethan")
+        assert client.session["voice"] == "Ethan"
+
+    def test_is_checked_before_it_is_sent(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """By the model's rules, and by the session's table."""
+        peer = peers()
+        client = clients(peer).connect()
+        with pytest.raises(ConfigError, match="volume"):
+            client.update_session(volume=101)
+        client.append_text("begun")
+        with pytest.raises(ConfigError, match="already started"):
+            client.update_session(voice="Ethan")
+        client.close()
+        assert peer.link().types == ["input_text_buffer.append"]
+
+    def test_works_inside_handlers(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """Its answer comes on another thread, also when the mailbox is full."""
+
+        def chatty(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.update")
+            for _ in range(50):
+                link.send("response.text.delta", delta="x" * 1000)
+            link.send("session.updated", session={"voice": "Ethan"})
+            serve(link)
+
+        client = clients(peers(chatty))
+        client._dispatcher._mailbox._limit = 5000
+        voices: list[str] = []
+        done = threading.Event()
+
+        def on_connected(_: events.Event) -> None:
+            client.update_session(voice="Ethan")
+            voices.append(client.session["voice"])
+            done.set()
+
+        client.on("connected", on_connected)
+        client.connect()
+        assert done.wait(5)
+        assert voices == ["Ethan"]
+        assert client.handler_errors == 0
+
+    def test_an_answer_that_does_not_come_is_a_timeout(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """And the client lives on."""
+        client = clients(peers(_greets_only), connect_timeout=0.3)
+        client.connect()
+        with pytest.raises(WaitTimeout, match=r"session\.updated"):
+            client.update_session(voice="Ethan")
+        assert client.state.value == "open"
+
+
+class TestSending:
+    """``send`` takes any client event."""
+
+    def test_typed_or_as_a_mapping(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """Ids are filled in where there are none; unknown events and fields go out as they are."""
+        peer = peers()
+        client = clients(peer).connect()
+        client.send(events.InputTextBufferAppend(text="a"))
+        client.send({"type": "input_text_buffer.append", "text": "b", "future": [1], "event_id": "mine"})
+        client.send({"type": "unheard.of", "text": "é"})
+        link = peer.link()
+        link.wait_for("unheard.of")
+        first, second, third = link.events
+        assert first["event_id"].startswith("event_")
+        assert len(first["event_id"]) == 38
+        assert second == {"type": "input_text_buffer.append", "text": "b", "future": [1], "event_id": "mine"}
+        assert third["text"] == "é"
+
+    def test_is_taken_into_account(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """A ``session.finish`` sent by hand ends the input all the same."""
+        client = clients(peers()).connect()
+        client.send({"type": "session.finish"})
+        with pytest.raises(ConnectionClosed, match=r"after session\.finish"):
+            client.append_text("late")
+        client.finish(5)
+
+    @pytest.mark.parametrize("event", [{}, {"type": 5}, "session.finish", events.SessionFinished(), None], ids=repr)
+    def test_what_is_no_event_is_refused(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], event: Any
+    ) -> None:
+        """Before anything is sent."""
+        with pytest.raises(ConfigError):
+            clients(peers()).connect().send(event)
+
+
+class TestFinishing:
+    """``finish()`` and the ``with`` statement."""
+
+    @pytest.mark.parametrize("closes", [True, False], ids=["server closes", "client closes"])
+    def test_it_is_clean_whoever_closes_after_session_finished(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], closes: bool
+    ) -> None:
+        """The documents and the recordings disagree about that."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            link.send("response.text.delta", delta="the rest")
+            link.send("session.finished")
+            if closes:
+                link.close()
+            link.read_on()
+            if not closes:
+                link.close()
+
+        seen: list[str] = []
+        client = clients(peers(script))
+        client.on("*", lambda event: seen.append(event.type))
+        with client:
+            client.append_text("Hello.")
+        assert client.close_info.clean
+        assert seen[-3:] == ["response.text.delta", "session.finished", "disconnected"]
+
+    @pytest.mark.parametrize("how", ["close 1011", "cut", "reset"])
+    def test_an_unclean_end_after_session_finished_is_a_clean_one(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], how: str
+    ) -> None:
+        """All was said."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            link.send("session.finished")
+            if how == "close 1011":
+                link.close(1011, b"whatever")
+                link.read_on()
+            else:
+                getattr(link, how)()
+
+        client = clients(peers(script)).connect()
+        client.finish(5)
+        assert client.close_info.clean
+
+    @pytest.mark.parametrize("code", [1000, 1007])
+    def test_a_close_before_session_finished_is_an_error(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], code: int
+    ) -> None:
+        """Something may be missing."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            link.close(code, b"early")
+            link.read_on()
+
+        client = clients(peers(script)).connect()
+        with pytest.raises(ConnectionClosed, match=f"by the server: {code} early"):
+            client.finish(5)
+
+    def test_it_waits_for_handlers_however_slow(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """Longer than ``close_timeout``: without a timeout nothing is discarded."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            for _ in range(6):
+                link.send("response.text.delta", delta="x")
+            link.send("session.finished")
+            link.read_on()
+            link.close()
+
+        client = clients(peers(script), close_timeout=0.1).connect()
+        seen: list[str] = []
+        slow = threading.Event()
+        client.on("response.text.delta", lambda _: slow.wait(0.1))
+        client.on("*", lambda event: seen.append(event.type))
+        client.finish()
+        assert seen[-8:] == ["response.text.delta"] * 6 + ["session.finished", "disconnected"]
+
+    def test_handlers_that_outlast_its_timeout_are_told(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """All handlers have run, or ``finish()`` says that they have not."""
+        release = threading.Event()
+        client = clients(peers(), close_timeout=0.2)
+        client.on("session.finished", lambda _: release.wait(10))
+        client.connect()
+        with pytest.raises(WaitTimeout, match="handlers"):
+            client.finish(0.3)
+        release.set()
+
+    def test_a_server_that_does_not_finish_is_a_timeout(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """The connection is closed all the same."""
+        client = clients(peers(_greets_only)).connect()
+        with pytest.raises(WaitTimeout, match="the end of the session"):
+            client.finish(0.2)
+        assert client.state.value == "closed"
+
+    @pytest.mark.parametrize("finished_too", [True, False])
+    def test_an_error_meanwhile_is_raised(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], finished_too: bool
+    ) -> None:
+        """Whether ``session.finished`` follows it or not."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            message = frame(b'{"type":"error","error":{"message":"Response failed"}}')
+            link.raw(message + (frame(b'{"type":"session.finished"}') if finished_too else b""))
+            link.read_on()
+            link.close()
+
+        client = clients(peers(script)).connect()
+        with pytest.raises(ServerError, match="Response failed"):
+            client.finish(5)
+        assert client.state.value == "closed"
+
+    def test_an_error_that_a_handler_takes_is_not(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """It was dealt with."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            link.send("error", error=FAULT)
+            link.send("session.finished")
+            link.read_on()
+            link.close()
+
+        taken: list[events.Error] = []
+        client = clients(peers(script)).connect()
+        client.on("error", taken.append)
+        client.finish(5)
+        assert taken[0].error.message == "Invalid voice"
+        assert client.errors == tuple(taken)
+
+    def test_after_the_server_ended_cleanly_it_lets_the_handlers_run(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """The end may have come before it was asked for."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("session.finish")
+            for _ in range(5):
+                link.send("response.text.delta", delta="x")
+            link.send("session.finished")
+            link.close()
+            link.read_on()
+
+        seen: list[str] = []
+        client = clients(peers(script)).connect()
+        slow = threading.Event()
+        client.on("response.text.delta", lambda _: slow.wait(0.05))
+        client.on("*", lambda event: seen.append(event.type))
+        client.send(events.SessionFinish())
+        with client._changed:
+            assert client._changed.wait_for(lambda: client.close_info is not None, 5)
+        client.finish()
+        assert seen[-1] == "disconnected"
+        assert seen.count("response.text.delta") == 5
+
+    def test_an_exception_in_the_block_closes_without_finishing(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """And goes on its way."""
+        peer = peers()
+        with pytest.raises(KeyError), clients(peer):
+            raise KeyError("mine")
+        assert peer.link().types == []
+        assert peer.link().wait_for_frame(CLOSE)
+
+    def test_closing_in_the_block_is_fine(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """The end of the block has nothing left to do."""
+        with clients(peers()) as client:
+            client.close()
+
+    def test_omni_waits_for_the_reply_and_sends_no_session_finish(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """Its servers disagree about that event."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("response.create")
+            link.send("response.created", response={"id": "resp_1"})
+            link.send("response.text.delta", response_id="resp_1", delta="Hi")
+            link.send("response.done", response={"id": "resp_1", "status": "completed"})
+            link.read_on()
+            link.close()
+
+        peer = peers(script)
+        seen: list[str] = []
+        client = clients(peer, OmniClient)
+        client.on("response.done", lambda event: seen.append(event.response.status))
+        with client:
+            client.send_text("Hello")
+            client.create_response()
+        assert seen == ["completed"]
+        assert peer.link().types == ["conversation.item.create", "response.create"]
+
+
+class TestErrorEvents:
+    """What the server complains about."""
+
+    def test_unhandled_they_are_logged_and_the_session_goes_on(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """At ERROR, with the remedy."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("input_audio_buffer.commit")
+            link.send("error", error={"message": "Internal service error: null"})
+            link.send("input_audio_buffer.committed")
+            serve(link)
+
+        committed = threading.Event()
+        client = clients(peers(script), ASRClient).connect()
+        client.on("input_audio_buffer.committed", lambda _: committed.set())
+        client.commit()
+        assert committed.wait(5)
+        assert "the server reports: Internal service error: null (commit() is for manual mode" in caplog.text
+        assert caplog.records[-1].levelno == logging.ERROR
+        assert client.state.value == "open"
+
+    def test_unhandled_they_are_raised_where_somebody_waits(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """And a logger on ``"*"`` does not count as one who handles them."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("input_text_buffer.commit")
+            link.send("error", error=FAULT)
+            serve(link)
+
+        client = clients(peers(script)).connect()
+        client.on("*", lambda _: None)
+        told = "while waiting for ResponseDone: Invalid voice"
+        with pytest.raises(ServerError, match=told), client.expect("response.done", 5):
+            client.commit()
+        record = next(record for record in caplog.records if record.levelno == logging.ERROR)
+        assert "Invalid voice" in record.getMessage()
+        assert client.state.value == "open"
+
+    def test_handled_they_are_not_raised(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nor logged."""
+
+        def script(link: Link) -> None:
+            _greet(link)
+            link.receive_event("input_text_buffer.commit")
+            link.send("error", error=FAULT)
+            link.send("response.done", response={"id": "r"})
+            serve(link)
+
+        taken: list[Any] = []
+        client = clients(peers(script)).connect()
+        client.on("error", taken.append)
+        with client.expect("response.done", 5) as done:
+            client.commit()
+        assert done.event.response.id == "r"
+        assert len(taken) == 1
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_failing_handler_is_counted_and_named_and_the_session_goes_on(
+    peers: Callable[..., Any], clients: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it raises; handlers after it run."""
+
+    class Own(BaseException):
+        pass
+
+    def failing_handler(event: events.Event) -> None:
+        raise {"session.created": ValueError("my fault"), "connected": SystemExit(3)}.get(event.type) or Own()
+
+    seen: list[str] = []
+    client = clients(peers())
+    client.on("*", failing_handler)
+    client.on("*", lambda event: seen.append(event.type))
+    with client:
+        pass
+    assert seen == ["connected", "session.created", "session.finished", "disconnected"]
+    assert client.handler_errors == 4
+    assert "failing_handler raised on session.created" in caplog.text
+    assert "ValueError: my fault" in caplog.text
+
+
+def test_two_clients_know_nothing_of_each_other(peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+    """No state is shared: one ends, the other goes on."""
+    peer = peers(polite)
+    first, second = clients(peer).connect(), clients(peer).connect()
+    first.close()
+    second.append_text("still here")
+    peer.link(2).wait_for("input_text_buffer.append")
+    assert [each.opcode for each in peer.link(2).frames] == [TEXT]
