@@ -791,8 +791,8 @@ class RealtimeClient:
                     if not done() and self._info is None:
                         self._changed.wait(min(left, SLICE_S))
 
-    def _signs_of_life(self) -> float:
-        return self._connection.heard_at if self._connection is not None else 0.0
+    def _signs_of_life(self) -> int:
+        return self._connection.messages if self._connection is not None else 0
 
     def _closed_error(self) -> ConnectionClosed:
         """Why nothing can be sent or waited for, as an error of its own."""

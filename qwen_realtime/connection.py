@@ -56,17 +56,13 @@ class Connection:
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._closing = False  # by us; set before the close frame is sent
+        self.messages = 0  # received so far; pings and pongs are none
         self._thread = threading.Thread(target=self._run, name="qwen-receive", daemon=True)
         self.send = transport.send
 
     def start(self) -> None:
         """Start to receive."""
         self._thread.start()
-
-    @property
-    def heard_at(self) -> float:
-        """When something last came, on ``time.monotonic()``."""
-        return self._transport.heard_at
 
     def close(self, deadline: float, code: int = 1000, reason: str = "") -> None:
         """Close in order: send CLOSE, let the reader see the answer, and cut the socket when the time is up.
@@ -126,6 +122,7 @@ class Connection:
                     # no longer than the interval: an answer that comes meanwhile begins a new one
                     message = self._transport.receive(min(due - now, interval) if now < due else interval)
                     if message is not None:
+                        self.messages += 1
                         self._on_message(message)
                     continue
                 if unanswered >= UNANSWERED_PINGS and self._ping_timeout is not None:

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 
 __all__ = ["DuplexSocket", "wait_for"]
 
@@ -30,10 +30,9 @@ class DuplexSocket:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        # guards the TLS object against reader and writer touching it at once; never held while waiting
-        self._touch: AbstractContextManager[object] = (
-            threading.Lock() if isinstance(sock, ssl.SSLSocket) else nullcontext()
-        )
+        # guards the TLS object against reader and writer touching it at once; never held while waiting. A plain socket
+        # could do without, but taking a lock that is free costs less than any way around it
+        self._touch = threading.Lock()
         self._readable = readiness_of(sock)
         # whether to wait before reading: asking a socket that has nothing costs as much as a wait. A TLS record fits
         # into a chunk, so the TLS object holds nothing back after a read.
@@ -82,8 +81,8 @@ class DuplexSocket:
             TimeoutError: the other side does not read; part of the data may be on its way.
             OSError: the connection broke.
         """
-        rest = memoryview(data)
-        while rest:
+        rest: bytes | memoryview = data
+        while True:
             try:
                 with self._touch:
                     sent = self._sock.send(rest)
@@ -92,7 +91,9 @@ class DuplexSocket:
             except ssl.SSLWantReadError:
                 event = POLLIN
             else:
-                rest = rest[sent:]
+                if sent == len(rest):
+                    return
+                rest = memoryview(rest)[sent:]
                 continue
             if not wait_for(self._sock, event, deadline):
                 raise TimeoutError("the other side does not read")

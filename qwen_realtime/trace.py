@@ -1,59 +1,374 @@
-"""Record what goes over the wire, as JSON lines, without keys and without audio."""
+"""Record what goes over the wire: JSON lines without keys, and the sound beside them as WAV files.
+
+``session.jsonl`` holds one line per message, ``session.client.wav`` and ``session.server.wav`` the sound, to the byte::
+
+    {"t": 0.0, "dir": "trace", "event": {"type": "trace.began", "format": 1, "at": "2026-05-01T10:00:00Z", …}}
+    {"t": 0.1, "dir": "server", "event": {"type": "session.created", …}}
+    {"t": 0.2, "dir": "client", "event": {"type": "input_audio_buffer.append", "audio": {"file": …, "offset": 44,
+                                          "bytes": 3200}}}
+
+The recording thread, ``qwen-trace``, takes the messages apart and writes; the wire's threads only hand them over.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import queue
+import re
 import threading
 import time
-from typing import Any
+import wave
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-__all__ = ["Trace"]
+from .errors import ConfigError
+from .settings import input_rate, output_rate, profile_of
 
-# Longer texts under these names are base64; their length tells enough. So is the delta of audio.
-_BULKY = frozenset({"audio", "image"})
-_AUDIO_DELTA = "response.audio.delta"
+__all__ = ["Line", "Recording", "Trace", "read_trace"]
+
+log = logging.getLogger("qwen_realtime")
+
+FORMAT = 1
+AUDIO_DELTA = "response.audio.delta"
+
+# Shorter base64 stays where it is: a reference to a file would be as long.
+INLINE = 200
+# Messages that may wait for a disk that hangs, before new ones are dropped: about ten minutes of speech both ways.
+BACKLOG = 10_000
+# Of a message that is no JSON, so much is kept.
+RAW_BYTES = 16 * 1024
+CLOSE_S = 5.0
+
+_KEYS = re.compile(rb"\bsk-[A-Za-z0-9_.\-]{6,}|(?<=Bearer )[A-Za-z0-9_.\-]+")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Trace:
-    """A file of ``{"t": seconds, "dir": "client" | "server", "event": {...}}`` lines. Any thread may record.
+    """A recording in progress. Any thread may record; it costs the caller about a microsecond and never waits.
 
     Args:
-        path: created or emptied.
+        path: created or emptied; the WAV files beside it are made when the first sound comes.
+
+    Attributes:
+        dropped: messages that are not in the file, because the disk was too slow or full.
+
+    Raises:
+        OSError: the file cannot be made.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._lock = threading.Lock()  # guards the file; held for one write
-        self._file = open(path, "wb")  # noqa: SIM115 - closed with the session
+        self.dropped = 0
+        self._writer = _Writer(Path(path))
         self._began = time.monotonic()
+        self._queue: queue.SimpleQueue[tuple[float, str, bytes | dict[str, Any]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards the two below, for an assignment
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
     def record(self, direction: str, payload: bytes) -> None:
-        """Record one message."""
-        try:
-            event = _shortened(msgspec.json.decode(payload))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            event = {"type": "", "undecodable_bytes": len(payload)}
-        line = msgspec.json.encode({"t": round(time.monotonic() - self._began, 6), "dir": direction, "event": event})
-        with self._lock:
-            if not self._file.closed:
-                self._file.write(line + b"\n")
+        """Record one message.
+
+        Args:
+            direction: ``"client"`` for what the client sent, ``"server"`` for what it received.
+            payload: of the text frame.
+        """
+        self._put(direction, payload)
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Record something that did not go over the wire, such as the underruns of a player.
+
+        Args:
+            kind: becomes the line's type.
+            facts: anything that JSON can hold.
+        """
+        self._put("note", {"type": kind, **facts})
 
     def close(self) -> None:
-        """Write what is buffered and close the file; idempotent."""
+        """Write what waits and close the files; idempotent. Blocks on the disk, for five seconds at most."""
         with self._lock:
-            self._file.close()
+            first, self._closed = not self._closed, True
+            thread = self._thread
+        if thread is None:
+            self._writer.close()
+            return
+        if first:
+            self._queue.put(None)
+        if thread is not threading.current_thread():
+            thread.join(CLOSE_S)
+
+    def _put(self, direction: str, content: bytes | dict[str, Any]) -> None:
+        if self._closed:
+            return
+        if self._thread is None:
+            self._start()
+        if self._queue.qsize() > BACKLOG:
+            self.dropped += 1
+            return
+        self._queue.put((time.monotonic() - self._began, direction, content))
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="qwen-trace", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        """Write until the end is put; blocks on the queue, which a message or the end wakes, and on the disk."""
+        try:
+            while (entry := self._queue.get()) is not None:
+                self._writer.write(*entry)
+                if self._queue.empty():
+                    self._writer.flush()
+        except OSError as error:
+            log.error("the trace ends here: %s", error)
+            self._closed = True
+        finally:
+            if self.dropped:
+                log.warning("%d messages are missing in the trace: the disk was too slow", self.dropped)
+            self._writer.close()
 
 
-def _shortened(event: Any) -> Any:
-    if isinstance(event, list):
-        return [_shortened(each) for each in event]
-    if not isinstance(event, dict):
-        return event
-    bulky = _BULKY | {"delta"} if event.get("type") == _AUDIO_DELTA else _BULKY
-    return {
-        key: f"<{len(value)} characters of base64>"
-        if key in bulky and isinstance(value, str) and len(value) > 200
-        else _shortened(value)
-        for key, value in event.items()
-    }
+class _Writer:
+    """The files of a trace; one thread's only."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._stem = path.with_suffix("") if path.suffix == ".jsonl" else path
+        self._sound: dict[str, _SoundFile] = {}
+        self._rates = {"client": 16000, "server": 24000}
+        self._container = "wav"  # of what the server says
+        at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self._line(0.0, "trace", {"type": "trace.began", "format": FORMAT, "at": at})
+
+    def write(self, t: float, direction: str, content: bytes | dict[str, Any]) -> None:
+        if isinstance(content, dict):
+            self._line(t, direction, content)
+            return
+        try:
+            event = _decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            kept = _KEYS.sub(b"sk-***", content[:RAW_BYTES])
+            self._line(t, direction, {"type": "", "undecodable_bytes": len(content), "raw": kept})
+            return
+        kind = event.get("type") if isinstance(event, dict) else None
+        if kind in ("session.created", "session.updated"):
+            self._learn(event.get("session"))
+        self._line(t, direction, self._without_bulk(event, direction, kind == AUDIO_DELTA))
+
+    def _line(self, t: float, direction: str, event: Any) -> None:
+        line = _encode({"t": round(t, 6), "dir": direction, "event": event})
+        self._file.write(_KEYS.sub(b"sk-***", line) + b"\n")
+
+    def _learn(self, session: Any) -> None:
+        """Take the rates of the sound from what the server confirms."""
+        if not isinstance(session, dict):
+            return
+        try:
+            family = profile_of(str(session.get("model") or "")).family
+            self._rates = {"client": input_rate(session), "server": output_rate(family, session)}
+        except (TypeError, ValueError):  # nothing that is known: the usual rates stand
+            return
+        spoken = str(session.get("response_format") or "pcm")
+        self._container = "wav" if spoken.startswith("pcm") else f"stream.{spoken}"
+
+    def _without_bulk(self, event: Any, direction: str, is_delta: bool = False) -> Any:
+        """The event with references in the place of sound, and byte counts in the place of images."""
+        if isinstance(event, list):
+            return [self._without_bulk(each, direction) for each in event]
+        if not isinstance(event, dict):
+            return event
+        light = {}
+        for key, value in event.items():
+            if isinstance(value, str):
+                if len(value) > INLINE and (key == "audio" or (is_delta and key == "delta")):
+                    value = self._stored(value, direction)
+                elif key == "image":
+                    value = {"bytes": len(value) * 3 // 4}
+            elif isinstance(value, (dict, list)):
+                value = self._without_bulk(value, direction)
+            light[key] = value
+        return light
+
+    def _stored(self, text: str, direction: str) -> Any:
+        """Where the sound was put; the text itself, where it is no ordinary base64 and could not be made again."""
+        try:
+            sound = msgspec.convert(text, bytes)
+        except msgspec.ValidationError:
+            return text
+        if len(text) != (len(sound) + 2) // 3 * 4:
+            return text
+        file = self._sound.get(direction)
+        if file is None:
+            container = self._container if direction == "server" else "wav"
+            path = self._stem.with_name(f"{self._stem.name}.{direction}.{container}")
+            rate = self._rates[direction] if container == "wav" else None
+            file = self._sound[direction] = _SoundFile(path, rate)
+        return {"file": file.name, "offset": file.append(sound), "bytes": len(sound)}
+
+    def flush(self) -> None:
+        self._file.flush()
+        for file in self._sound.values():
+            file.flush()
+
+    def close(self) -> None:
+        for file in self._sound.values():
+            file.close()
+        self._file.close()
+
+
+class _SoundFile:
+    """Sound as it came: in a WAV file of that rate, or bare (``None``) if it has a container of its own."""
+
+    def __init__(self, path: Path, sample_rate: int | None) -> None:
+        self.name = path.name
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._wave: wave.Wave_write | None = None
+        self._end = 0
+        if sample_rate is None:
+            return
+        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - closed by close()
+        self._wave.setnchannels(1)
+        self._wave.setsampwidth(2)
+        self._wave.setframerate(sample_rate)
+        self._wave.writeframesraw(b"")
+        self._end = self._file.tell()
+
+    def append(self, sound: bytes) -> int:
+        """Append, and return the offset in the file."""
+        at = self._end
+        if self._wave is not None:
+            self._wave.writeframesraw(sound)
+        else:
+            self._file.write(sound)
+        self._end += len(sound)
+        return at
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._wave is not None:
+            self._wave.close()  # fills in the header's lengths
+        self._file.close()
+
+
+# Reading.
+
+
+class Line(NamedTuple):
+    """One line of a trace.
+
+    Attributes:
+        t: seconds since the recording began.
+        direction: ``"client"``, ``"server"``, ``"note"`` or ``"trace"``.
+        event: the message, with references in the place of sound.
+    """
+
+    t: float
+    direction: str
+    event: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """The message's type; empty where it has none."""
+        return str(self.event.get("type") or "")
+
+
+class Recording:
+    """A trace that was read.
+
+    Attributes:
+        path: of the JSON lines.
+        lines: in the order of the wire, notes included.
+    """
+
+    def __init__(self, path: Path, lines: list[Line]) -> None:
+        self.path = path
+        self.lines = lines
+        self._files: dict[str, bytes] = {}
+
+    def sound(self, event: dict[str, Any]) -> bytes:
+        """The sound that an event carried; empty where it carried none, or the file beside the trace is gone."""
+        return self._bytes(event.get("delta" if event.get("type") == AUDIO_DELTA else "audio"))
+
+    def payload(self, line: Line) -> bytes:
+        """The message as it was on the wire, as far as JSON tells: blanks and escapes may differ.
+
+        Raises:
+            ConfigError: the WAV file that its sound is in is missing.
+        """
+        event = line.event
+        if "undecodable_bytes" in event:
+            return self._bytes(event.get("raw"))
+        if line.type == "input_image_buffer.append":
+            return _encode({**event, "image": ""})
+        return _encode(self._whole(event))
+
+    def _whole(self, event: Any) -> Any:
+        if isinstance(event, list):
+            return [self._whole(each) for each in event]
+        if not isinstance(event, dict):
+            return event
+        if event.keys() == {"file", "offset", "bytes"}:
+            sound = self._bytes(event)
+            if len(sound) != event["bytes"]:
+                raise ConfigError(f"the trace's sound is missing: {event['file']}", hint="it belongs beside the trace")
+            return sound  # the encoder makes base64 of it
+        return {key: self._whole(value) for key, value in event.items()}
+
+    def _bytes(self, value: Any) -> bytes:
+        if isinstance(value, str):
+            try:
+                return msgspec.convert(value, bytes)
+            except msgspec.ValidationError:
+                return b""
+        if not isinstance(value, dict) or "file" not in value:
+            return b""
+        # the name only: a trace from elsewhere must not make us read other files
+        name = Path(str(value["file"])).name
+        if name not in self._files:
+            try:
+                self._files[name] = self.path.with_name(name).read_bytes()
+            except OSError:
+                self._files[name] = b""
+        start = int(value.get("offset", 0))
+        return self._files[name][start : start + int(value.get("bytes", 0))]
+
+
+def read_trace(path: str | os.PathLike[str]) -> Recording:
+    """Read a trace; a last line that a crash cut short is left out.
+
+    Raises:
+        ConfigError: there is no such file, or it is no trace.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+    lines: list[Line] = []
+    rows = text.split(b"\n")
+    for number, row in enumerate(rows, 1):
+        if not row.strip():
+            continue
+        try:
+            entry = json.loads(row)
+            line = Line(float(entry["t"]), str(entry["dir"]), entry["event"])
+            if not isinstance(line.event, dict):
+                line = line._replace(event={"type": "", "value": line.event})
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(rows) and lines:
+                break
+            raise ConfigError(
+                f"{path} is no trace: line {number} cannot be read", hint="record one with trace='session.jsonl'"
+            ) from error
+        lines.append(line)
+    if not lines:
+        raise ConfigError(f"{path} is no trace: it is empty", hint="record one with trace='session.jsonl'")
+    return Recording(path, lines)

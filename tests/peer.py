@@ -19,7 +19,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["ConnectProxy", "Frame", "Link", "Peer", "Script", "created", "frame", "polite"]
+__all__ = [
+    "ConnectProxy",
+    "Frame",
+    "Link",
+    "Peer",
+    "Script",
+    "created",
+    "frame",
+    "greet",
+    "greet_only",
+    "polite",
+    "serve",
+    "silent",
+]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -237,10 +250,27 @@ class Link:
         return [event["type"] for event in self.events]
 
 
-def polite(link: Link) -> None:
-    """A server that greets, confirms settings, finishes, and answers pings and the close frame."""
+def silent(link: Link) -> None:
+    """A server that accepts TCP connections and never says anything."""
+    link.stop.wait(2 * PATIENCE_S)
+
+
+def greet(link: Link) -> None:
+    """Make the handshake and send ``session.created``."""
     link.accept()
     link.send(created())
+
+
+def greet_only(link: Link) -> None:
+    """A server that greets, and then answers nothing but the close frame."""
+    greet(link)
+    link.read_on()
+    link.close()
+
+
+def polite(link: Link) -> None:
+    """A server that greets, confirms settings, finishes, and answers pings and the close frame."""
+    greet(link)
     serve(link)
 
 

@@ -21,21 +21,9 @@ from qwen_realtime.errors import (
 )
 from qwen_realtime.notices import RealtimeWarning
 
-from .peer import CLOSE, TEXT, Link, created, frame, polite, serve
+from .peer import TEXT, Link, frame, greet, greet_only, polite, serve
 
 FAULT = {"type": "invalid_request_error", "code": "invalid_value", "message": "Invalid voice", "param": "session.voice"}
-
-
-def _greet(link: Link) -> None:
-    link.accept()
-    link.send(created())
-
-
-def _greets_only(link: Link) -> None:
-    """Greet, answer nothing but the close frame."""
-    _greet(link)
-    link.read_on()
-    link.close()
 
 
 class TestConnecting:
@@ -67,7 +55,7 @@ class TestConnecting:
         """The echo is the only proof."""
 
         def ignores(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.receive_event("session.update")
             link.send("session.updated", session={"id": "sess_1", "voice": "Cherry", "mode": "server_commit"})
             link.read_on()
@@ -118,7 +106,7 @@ class TestConnecting:
     ) -> None:
         """It is ``session.updated`` that did not come."""
         with pytest.raises(ConnectTimeout, match=r"session\.updated"):
-            clients(peers(_greets_only), connect_timeout=0.3, voice="Cherry").connect()
+            clients(peers(greet_only), connect_timeout=0.3, voice="Cherry").connect()
 
     def test_an_error_in_place_of_the_confirmation_is_raised(
         self, peers: Callable[..., Any], clients: Callable[..., Any]
@@ -126,7 +114,7 @@ class TestConnecting:
         """Typed, at once, and the client is closed."""
 
         def refuses(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.receive_event("session.update")
             link.send("error", error=FAULT)
             link.read_on()
@@ -161,7 +149,7 @@ class TestConnecting:
         reason = b"The free tier of the model has been exhausted. " * 5
 
         def refuses(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.close(1007, reason)
             link.read_on()
 
@@ -261,7 +249,7 @@ class TestUpdating:
         """Its answer comes on another thread, also when the mailbox is full."""
 
         def chatty(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.receive_event("session.update")
             for _ in range(50):
                 link.send("response.text.delta", delta="x" * 1000)
@@ -288,7 +276,7 @@ class TestUpdating:
         self, peers: Callable[..., Any], clients: Callable[..., Any]
     ) -> None:
         """And the client lives on."""
-        client = clients(peers(_greets_only), connect_timeout=0.3)
+        client = clients(peers(greet_only), connect_timeout=0.3)
         client.connect()
         with pytest.raises(WaitTimeout, match=r"session\.updated"):
             client.update_session(voice="Ethan")
@@ -330,212 +318,34 @@ class TestSending:
             clients(peers()).connect().send(event)
 
 
-class TestFinishing:
-    """``finish()`` and the ``with`` statement."""
+def test_a_send_that_meets_the_end_says_why(peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+    """Between the server's close frame and its being known here, sending fails: not without saying why."""
 
-    @pytest.mark.parametrize("closes", [True, False], ids=["server closes", "client closes"])
-    def test_it_is_clean_whoever_closes_after_session_finished(
-        self, peers: Callable[..., Any], clients: Callable[..., Any], closes: bool
-    ) -> None:
-        """The documents and the recordings disagree about that."""
+    def script(link: Link) -> None:
+        greet(link)
+        link.receive_event("input_text_buffer.commit")
+        link.close(1011, b"throttled")
+        link.read_on()
 
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            link.send("response.text.delta", delta="the rest")
-            link.send("session.finished")
-            if closes:
-                link.close()
-            link.read_on()
-            if not closes:
-                link.close()
+    client = clients(peers(script)).connect()
+    connection = client._connection
+    ending, release = threading.Event(), threading.Event()
+    real_end, real_wait = connection._on_end, connection.wait
 
-        seen: list[str] = []
-        client = clients(peers(script))
-        client.on("*", lambda event: seen.append(event.type))
-        with client:
-            client.append_text("Hello.")
-        assert client.close_info.clean
-        assert seen[-3:] == ["response.text.delta", "session.finished", "disconnected"]
+    def held_end(info: events.CloseInfo) -> None:
+        ending.set()
+        release.wait(5)
+        real_end(info)
 
-    @pytest.mark.parametrize("how", ["close 1011", "cut", "reset"])
-    def test_an_unclean_end_after_session_finished_is_a_clean_one(
-        self, peers: Callable[..., Any], clients: Callable[..., Any], how: str
-    ) -> None:
-        """All was said."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            link.send("session.finished")
-            if how == "close 1011":
-                link.close(1011, b"whatever")
-                link.read_on()
-            else:
-                getattr(link, how)()
-
-        client = clients(peers(script)).connect()
-        client.finish(5)
-        assert client.close_info.clean
-
-    @pytest.mark.parametrize("code", [1000, 1007])
-    def test_a_close_before_session_finished_is_an_error(
-        self, peers: Callable[..., Any], clients: Callable[..., Any], code: int
-    ) -> None:
-        """Something may be missing."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            link.close(code, b"early")
-            link.read_on()
-
-        client = clients(peers(script)).connect()
-        with pytest.raises(ConnectionClosed, match=f"by the server: {code} early"):
-            client.finish(5)
-
-    def test_it_waits_for_handlers_however_slow(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
-        """Longer than ``close_timeout``: without a timeout nothing is discarded."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            for _ in range(6):
-                link.send("response.text.delta", delta="x")
-            link.send("session.finished")
-            link.read_on()
-            link.close()
-
-        client = clients(peers(script), close_timeout=0.1).connect()
-        seen: list[str] = []
-        slow = threading.Event()
-        client.on("response.text.delta", lambda _: slow.wait(0.1))
-        client.on("*", lambda event: seen.append(event.type))
-        client.finish()
-        assert seen[-8:] == ["response.text.delta"] * 6 + ["session.finished", "disconnected"]
-
-    def test_handlers_that_outlast_its_timeout_are_told(
-        self, peers: Callable[..., Any], clients: Callable[..., Any]
-    ) -> None:
-        """All handlers have run, or ``finish()`` says that they have not."""
-        release = threading.Event()
-        client = clients(peers(), close_timeout=0.2)
-        client.on("session.finished", lambda _: release.wait(10))
-        client.connect()
-        with pytest.raises(WaitTimeout, match="handlers"):
-            client.finish(0.3)
+    def releasing_wait(deadline: float) -> None:
         release.set()
+        real_wait(deadline)
 
-    def test_a_server_that_does_not_finish_is_a_timeout(
-        self, peers: Callable[..., Any], clients: Callable[..., Any]
-    ) -> None:
-        """The connection is closed all the same."""
-        client = clients(peers(_greets_only)).connect()
-        with pytest.raises(WaitTimeout, match="the end of the session"):
-            client.finish(0.2)
-        assert client.state.value == "closed"
-
-    @pytest.mark.parametrize("finished_too", [True, False])
-    def test_an_error_meanwhile_is_raised(
-        self, peers: Callable[..., Any], clients: Callable[..., Any], finished_too: bool
-    ) -> None:
-        """Whether ``session.finished`` follows it or not."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            message = frame(b'{"type":"error","error":{"message":"Response failed"}}')
-            link.raw(message + (frame(b'{"type":"session.finished"}') if finished_too else b""))
-            link.read_on()
-            link.close()
-
-        client = clients(peers(script)).connect()
-        with pytest.raises(ServerError, match="Response failed"):
-            client.finish(5)
-        assert client.state.value == "closed"
-
-    def test_an_error_that_a_handler_takes_is_not(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
-        """It was dealt with."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            link.send("error", error=FAULT)
-            link.send("session.finished")
-            link.read_on()
-            link.close()
-
-        taken: list[events.Error] = []
-        client = clients(peers(script)).connect()
-        client.on("error", taken.append)
-        client.finish(5)
-        assert taken[0].error.message == "Invalid voice"
-        assert client.errors == tuple(taken)
-
-    def test_after_the_server_ended_cleanly_it_lets_the_handlers_run(
-        self, peers: Callable[..., Any], clients: Callable[..., Any]
-    ) -> None:
-        """The end may have come before it was asked for."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("session.finish")
-            for _ in range(5):
-                link.send("response.text.delta", delta="x")
-            link.send("session.finished")
-            link.close()
-            link.read_on()
-
-        seen: list[str] = []
-        client = clients(peers(script)).connect()
-        slow = threading.Event()
-        client.on("response.text.delta", lambda _: slow.wait(0.05))
-        client.on("*", lambda event: seen.append(event.type))
-        client.send(events.SessionFinish())
-        with client._changed:
-            assert client._changed.wait_for(lambda: client.close_info is not None, 5)
-        client.finish()
-        assert seen[-1] == "disconnected"
-        assert seen.count("response.text.delta") == 5
-
-    def test_an_exception_in_the_block_closes_without_finishing(
-        self, peers: Callable[..., Any], clients: Callable[..., Any]
-    ) -> None:
-        """And goes on its way."""
-        peer = peers()
-        with pytest.raises(KeyError), clients(peer):
-            raise KeyError("mine")
-        assert peer.link().types == []
-        assert peer.link().wait_for_frame(CLOSE)
-
-    def test_closing_in_the_block_is_fine(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
-        """The end of the block has nothing left to do."""
-        with clients(peers()) as client:
-            client.close()
-
-    def test_omni_waits_for_the_reply_and_sends_no_session_finish(
-        self, peers: Callable[..., Any], clients: Callable[..., Any]
-    ) -> None:
-        """Its servers disagree about that event."""
-
-        def script(link: Link) -> None:
-            _greet(link)
-            link.receive_event("response.create")
-            link.send("response.created", response={"id": "resp_1"})
-            link.send("response.text.delta", response_id="resp_1", delta="Hi")
-            link.send("response.done", response={"id": "resp_1", "status": "completed"})
-            link.read_on()
-            link.close()
-
-        peer = peers(script)
-        seen: list[str] = []
-        client = clients(peer, OmniClient)
-        client.on("response.done", lambda event: seen.append(event.response.status))
-        with client:
-            client.send_text("Hello")
-            client.create_response()
-        assert seen == ["completed"]
-        assert peer.link().types == ["conversation.item.create", "response.create"]
+    connection._on_end, connection.wait = held_end, releasing_wait
+    client.commit()
+    assert ending.wait(5)
+    with pytest.raises(ConnectionClosed, match="by the server: 1011 throttled"):
+        client.append_text("more")
 
 
 class TestErrorEvents:
@@ -547,7 +357,7 @@ class TestErrorEvents:
         """At ERROR, with the remedy."""
 
         def script(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.receive_event("input_audio_buffer.commit")
             link.send("error", error={"message": "Internal service error: null"})
             link.send("input_audio_buffer.committed")
@@ -568,7 +378,7 @@ class TestErrorEvents:
         """And a logger on ``"*"`` does not count as one who handles them."""
 
         def script(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.receive_event("input_text_buffer.commit")
             link.send("error", error=FAULT)
             serve(link)
@@ -588,7 +398,7 @@ class TestErrorEvents:
         """Nor logged."""
 
         def script(link: Link) -> None:
-            _greet(link)
+            greet(link)
             link.receive_event("input_text_buffer.commit")
             link.send("error", error=FAULT)
             link.send("response.done", response={"id": "r"})

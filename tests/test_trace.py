@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 import threading
+import time
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qwen_realtime import ASRClient, TTSClient
-from qwen_realtime.trace import Trace
+from qwen_realtime import ASRClient, ConfigError, TTSClient
+from qwen_realtime.trace import Trace, read_trace
 
 from .peer import polite
 
 
+SOUND = bytes(range(256)) * 4
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """What was recorded, without the line that begins the file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][1:]
+
+
+def _recorded(path: Path, *events: dict[str, Any], direction: str = "client") -> list[dict[str, Any]]:
+    trace = Trace(path)
+    for event in events:
+        trace.record(direction, json.dumps(event).encode())
+    trace.close()
+    return [line["event"] for line in _lines(path)]
+
+
+def _append(sound: bytes) -> dict[str, Any]:
+    return {"type": "input_audio_buffer.append", "audio": base64.b64encode(sound).decode()}
 
 
 def test_a_session_is_recorded_in_both_directions(peers: Callable[..., Any], tmp_path: Path) -> None:
-    """In the order of the wire, with times, without the key and without audio."""
+    """In the order of the wire, with times, without the key, and the sound in a file beside it."""
     path = tmp_path / "trace.jsonl"
     with ASRClient(url=peers(polite).url, api_key="sk-verysecret", trace=path) as client:
-        client.append_audio(bytes(3200))
+        client.append_audio(SOUND)
     lines = _lines(path)
     assert [(line["dir"], line["event"]["type"]) for line in lines] == [
         ("server", "session.created"),
@@ -32,38 +52,81 @@ def test_a_session_is_recorded_in_both_directions(peers: Callable[..., Any], tmp
         ("client", "session.finish"),
         ("server", "session.finished"),
     ]
-    assert lines[1]["event"]["audio"] == "<4268 characters of base64>"
+    assert lines[1]["event"]["audio"] == {"file": "trace.client.wav", "offset": 44, "bytes": 1024}
     times = [line["t"] for line in lines]
     assert times == sorted(times)
     assert "verysecret" not in path.read_text()
+    with wave.open(str(tmp_path / "trace.client.wav")) as sound:
+        assert sound.getframerate() == 16000
+        assert sound.readframes(10_000) == SOUND
 
 
-def test_only_audio_is_left_out(tmp_path: Path) -> None:
-    """At any depth; long texts stay."""
-    path, long = tmp_path / "trace.jsonl", "x" * 300
-    trace = Trace(path)
-    for event in (
-        {"type": "response.audio.delta", "delta": long},
+def test_sound_is_at_any_depth_and_images_are_counted(tmp_path: Path) -> None:
+    """Long texts stay, and so does sound that is shorter than a reference to it."""
+    long = "x" * 300
+    text, image, item, tiny = _recorded(
+        tmp_path / "trace.jsonl",
         {"type": "response.text.delta", "delta": long},
-        {"type": "input_image_buffer.append", "image": long},
-        {"type": "conversation.item.create", "item": {"content": [{"type": "input_audio", "audio": long}]}},
-        {"type": "response.audio.delta", "delta": "AAAA"},
-    ):
-        trace.record("client", json.dumps(event).encode())
+        {"type": "input_image_buffer.append", "image": "A" * 400},
+        {"type": "conversation.item.create", "item": {"content": [_append(SOUND)]}},
+        _append(b"abc"),
+    )
+    assert text["delta"] == long
+    assert image["image"] == {"bytes": 300}
+    assert item["item"]["content"][0]["audio"]["bytes"] == 1024
+    assert tiny["audio"] == "YWJj"
+
+
+@pytest.mark.parametrize("text", ["A" * 201, "QUJD\n" * 60, "?" * 300])
+def test_what_is_no_plain_base64_stays_as_it_came(tmp_path: Path, text: str) -> None:
+    """It could not be made again from bytes."""
+    assert _recorded(tmp_path / "trace.jsonl", {"type": "x", "audio": text})[0]["audio"] == text
+
+
+def test_a_recording_gives_back_what_was_sent(tmp_path: Path) -> None:
+    """To the byte of the sound, also where a piece is odd."""
+    path = tmp_path / "trace.jsonl"
+    sent = [_append(SOUND), _append(SOUND[:501]), _append(b"ab"), {"type": "x", "deep": [{"audio": [1]}]}]
+    _recorded(path, *sent)
+    recording = read_trace(path)
+    assert [json.loads(recording.payload(line)) for line in recording.lines[1:]] == sent
+    assert [recording.sound(line.event) for line in recording.lines[1:3]] == [SOUND, SOUND[:501]]
+
+
+def test_the_wav_file_has_the_rate_of_the_session(tmp_path: Path) -> None:
+    """As the server confirms it; sound in a container of its own goes into a file of its own."""
+    session = {"type": "session.updated", "session": {"model": "qwen3-tts-flash-realtime", "sample_rate": 8000}}
+    delta = {"type": "response.audio.delta", "delta": base64.b64encode(SOUND).decode()}
+    _recorded(tmp_path / "a.jsonl", session, delta, direction="server")
+    with wave.open(str(tmp_path / "a.server.wav")) as sound:
+        assert sound.getframerate() == 8000
+    session["session"]["response_format"] = "mp3"  # type: ignore[index]
+    (_, event) = _recorded(tmp_path / "b.jsonl", session, delta, direction="server")
+    assert event["delta"] == {"file": "b.server.stream.mp3", "offset": 0, "bytes": 1024}
+    assert (tmp_path / "b.server.stream.mp3").read_bytes() == SOUND
+
+
+def test_keys_are_struck_out_wherever_they_are(tmp_path: Path) -> None:
+    """A server may echo them."""
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(path)
+    trace.record("server", b'{"type":"error","error":{"message":"Incorrect key sk-abc123def456 given"}}')
+    trace.record("server", b'{"type":"error", sk-abc123def456 broken')
     trace.close()
-    short = "<300 characters of base64>"
-    audio, text, image, item, tiny = (line["event"] for line in _lines(path))
-    assert (audio["delta"], text["delta"], image["image"], tiny["delta"]) == (short, long, short, "AAAA")
-    assert item["item"]["content"][0]["audio"] == short
+    assert "abc123def456" not in path.read_text()
+    assert b"abc123def456" not in read_trace(path).payload(read_trace(path).lines[2])
+    assert "Incorrect key sk-*** given" in path.read_text()
 
 
 @pytest.mark.parametrize("payload", [b"\xff", b"{", b"", b'"\xc3"'])
-def test_what_cannot_be_decoded_is_recorded_by_its_length(tmp_path: Path, payload: bytes) -> None:
+def test_what_cannot_be_decoded_is_kept(tmp_path: Path, payload: bytes) -> None:
     """A trace is most wanted when something is wrong."""
     trace = Trace(tmp_path / "trace.jsonl")
     trace.record("server", payload)
     trace.close()
     assert _lines(tmp_path / "trace.jsonl")[0]["event"]["undecodable_bytes"] == len(payload)
+    recording = read_trace(tmp_path / "trace.jsonl")
+    assert recording.payload(recording.lines[1]) == payload
 
 
 def test_many_threads_record_whole_lines(tmp_path: Path) -> None:
@@ -86,7 +149,78 @@ def test_many_threads_record_whole_lines(tmp_path: Path) -> None:
     assert len(_lines(path)) == 400
 
 
+def test_recording_costs_the_wire_a_few_microseconds(tmp_path: Path) -> None:
+    """The median over a second of speech, sent by one thread."""
+    trace = Trace(tmp_path / "trace.jsonl")
+    payload = json.dumps(_append(bytes(4800))).encode()
+    took = []
+    for _ in range(200):
+        before = time.perf_counter()
+        trace.record("client", payload)
+        took.append(time.perf_counter() - before)
+    trace.close()
+    assert sorted(took)[100] < 20e-6
+    assert trace.dropped == 0
+
+
+def test_notes_stand_between_the_messages(tmp_path: Path) -> None:
+    """For what the wire does not tell."""
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(path)
+    trace.note("player", underruns=2)
+    trace.close()
+    (line,) = _lines(path)
+    assert (line["dir"], line["event"]) == ("note", {"type": "player", "underruns": 2})
+
+
 def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
     """By the constructor, as the system's own error."""
     with pytest.raises(FileNotFoundError):
         TTSClient(api_key="k", trace=tmp_path / "missing" / "trace.jsonl")
+
+
+def test_a_disk_that_fails_later_ends_the_trace_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The session must not suffer."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    trace = Trace(folder / "trace.jsonl")
+    (folder / "trace.client.wav").mkdir()  # where the sound should go
+    with caplog.at_level(logging.ERROR):
+        trace.record("client", json.dumps(_append(SOUND)).encode())
+        trace.close()
+    assert "the trace ends here" in caplog.text
+
+
+def test_a_trace_that_a_crash_cut_is_read_to_the_cut(tmp_path: Path) -> None:
+    """And what is no trace is refused with its line."""
+    path = tmp_path / "trace.jsonl"
+    _recorded(path, {"type": "a"}, {"type": "b"})
+    path.write_bytes(path.read_bytes()[:-9])
+    assert [line.type for line in read_trace(path).lines] == ["trace.began", "a"]
+    path.write_text("{}\n{}\n")
+    with pytest.raises(ConfigError, match="line 1"):
+        read_trace(path)
+    path.write_text("")
+    with pytest.raises(ConfigError, match="empty"):
+        read_trace(path)
+    with pytest.raises(ConfigError, match="No such file"):
+        read_trace(tmp_path / "nowhere.jsonl")
+
+
+def test_sound_that_was_left_behind_is_missed_by_name(tmp_path: Path) -> None:
+    """A trace alone, without its WAV files, can be read but not replayed; and it never reads other files."""
+    path = tmp_path / "trace.jsonl"
+    _recorded(path, _append(SOUND))
+    (tmp_path / "trace.client.wav").unlink()
+    recording = read_trace(path)
+    assert recording.sound(recording.lines[1].event) == b""
+    with pytest.raises(ConfigError, match=r"trace\.client\.wav"):
+        recording.payload(recording.lines[1])
+    (tmp_path / "secret").write_bytes(SOUND)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    path.rename(inner / "trace.jsonl")
+    text = (inner / "trace.jsonl").read_text().replace("trace.client.wav", "../secret")
+    (inner / "trace.jsonl").write_text(text)
+    recording = read_trace(inner / "trace.jsonl")
+    assert recording.sound(recording.lines[1].event) == b""

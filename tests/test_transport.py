@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -350,3 +351,32 @@ def test_frames_of_many_senders_are_not_mixed(peers: Callable[..., Any], clients
         assert [int(number) for sender, number, _ in texts if sender == str(name)] == list(range(50))
     ids = [event["event_id"] for event in peer.link().events]
     assert len(set(ids)) == 200
+
+
+def test_tls_is_read_and_written_at_once(
+    peers: Callable[..., Any], clients: Callable[..., Any], server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """A thread that reads and one that writes share a TLS object: neither loses the connection or a byte."""
+    count, size = 300, 20_000
+
+    def both_ways(link: Link) -> None:
+        link.accept()
+        link.send(created())
+        reading = threading.Thread(target=link.read_on)
+        reading.start()
+        for number in range(count):
+            link.send("response.text.delta", delta=f"{number}:" + "x" * size)
+        link.send("response.done", response={"id": "r"})
+        reading.join(20)
+        link.close()
+
+    peer = peers(both_ways, tls=server_tls)
+    client = clients(peer, ssl_context=client_tls).connect()
+    deltas: list[str] = []
+    client.on("response.text.delta", lambda event: deltas.append(event.delta))
+    with client.expect("response.done", 20):
+        for number in range(count):
+            client.append_text(f"{number}:" + "y" * size)
+    peer.link().wait_for("input_text_buffer.append", count)
+    assert [text.partition(":")[0] for text in deltas] == list(map(str, range(count)))
+    assert all(len(event["text"].partition(":")[2]) == size for event in peer.link().events)

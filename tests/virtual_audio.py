@@ -93,7 +93,7 @@ class VirtualAudio:
             [
                 *("pulseaudio", "-n", "-F", str(folder / "pulse.pa")),
                 *("--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disallow-exit"),
-                *("--high-priority=no", "--realtime=no", f"--log-target=file:{folder / 'log'}"),
+                *("--high-priority=yes", "--realtime=yes", f"--log-target=file:{folder / 'log'}"),
             ],
             env={**os.environ, **self.environment, "HOME": str(folder)},
             stdin=subprocess.PIPE,

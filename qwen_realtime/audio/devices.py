@@ -37,7 +37,6 @@ _log = logging.getLogger(__name__)
 _portaudio = threading.Lock()
 _PATIENCE_S = 10.0  # for the lock above: another device may hang in its driver
 
-PARTS = 4
 _TAIL_MS = 150  # silence before a stream stops: PortAudio drops its last 60 ms
 _STALL_S = 2.0  # a device that brings or takes nothing for so long is taken for lost
 _COMMON_RATES = (48000, 44100)
@@ -140,9 +139,7 @@ class PyAudioOutput:
         Raises:
             DeviceError: the device is gone, or has taken nothing for two seconds.
         """
-        # Quarters of a block keep the device's buffer (60 ms on ALSA) all but full, which is the reserve if this
-        # thread is held up.
-        step = max(1, self._format.block // PARTS) * self._format.channels
+        step = self._format.block * self._format.channels
         with _device_errors("play"):
             if self._resting:
                 self._stream.start_stream()

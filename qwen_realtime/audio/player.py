@@ -17,8 +17,11 @@ from qwen_realtime.errors import AudioError, ConfigError, DeviceError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import NDArray
     from typing_extensions import Self
 
     from qwen_realtime.audio.bytes import Audio
@@ -58,6 +61,10 @@ class AudioPlayer:
         tee: a path for a WAV file, or a ``WavWriter``: gets what is played, without the silence between.
         limit_s: how much may wait, in seconds.
 
+    Attributes:
+        monitor: called on the player's thread with each block that has gone to the device, int16 mono before
+            ``volume``, and the time on ``time.monotonic()`` at which its first sample is heard; it must return at once.
+
     Raises:
         ConfigError: a setting that cannot be.
         OSError: ``tee`` cannot be written.
@@ -86,7 +93,8 @@ class AudioPlayer:
         # Guards everything below. Held for bookkeeping and copying only, never while a device is at work. Whoever
         # changes something that the thread, `start` or `drain` waits for notifies it.
         self._changed = threading.Condition()
-        self._schedule = Schedule(sample_rate, block_ms / 1000, prebuffer_ms / 1000, limit_s)
+        # half a block at a time: an interruption is then silent within a block, its fade included
+        self._schedule = Schedule(sample_rate, block_ms / 2000, prebuffer_ms / 1000, limit_s)
         self._thread: threading.Thread | None = None
         self._opened = False
         self._closing = False
@@ -95,6 +103,7 @@ class AudioPlayer:
         self._attempts = 0  # to open a lost device, since it last took a block
         self._progress_at = 0.0  # when the device last took a block or was given one
         self._volume = 1.0
+        self.monitor: Callable[[NDArray[np.int16], float], None] | None = None
 
     @property
     def underruns(self) -> int:
@@ -341,6 +350,9 @@ class AudioPlayer:
             except DeviceError as error:
                 self._reopen(error)
         latency_s = self._speaker.latency_ms / 1000
+        if self.monitor is not None and block.parts:
+            heard_at = time.monotonic() + latency_s - len(block.samples) / self.sample_rate
+            self.monitor(block.samples, heard_at)
         with self._changed:
             self._attempts = 0
             self._progress_at = time.monotonic()

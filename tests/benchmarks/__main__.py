@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from .harness import Line, Report
+from .harness import SIDES, Line
 
 # Name on the command line, and module.
 BENCHMARKS = {
@@ -26,7 +26,7 @@ BENCHMARKS = {
     "interrupt": "interrupt",
 }
 
-HEADINGS = ("what", "vendor", "ours", "floor", "found", "wanted", "")
+HEADINGS = ("what", *SIDES, "found", "wanted", "")
 
 
 def main() -> int:
@@ -64,8 +64,10 @@ def main() -> int:
 def print_table(lines: list[Line]) -> None:
     """Print lines as a Markdown table with aligned columns."""
     verdicts = {True: "pass", False: "MISS", None: ""}
-    rows = [HEADINGS, ("-",) * len(HEADINGS)]
-    rows += [(*(getattr(line, name) for name in HEADINGS[:-1]), verdicts[line.passed]) for line in lines]
+    rows: list[tuple[str, ...]] = [HEADINGS, ("-",) * len(HEADINGS)]
+    for line in lines:
+        sides = (line.sides.get(side, "") for side in SIDES)
+        rows.append((line.what, *sides, line.found, line.wanted, verdicts[line.passed]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:
         fill = "-" if row[0] == "-" else " "

@@ -35,14 +35,14 @@ def run(*, quick: bool) -> Report:
         report.lines = [
             Line(
                 "time to a usable session",
-                **{side: f"{value:.1f} ms" for side, value in times.items()},
+                {side: f"{value:.1f} ms" for side, value in times.items()},
                 found=f"{part:.3f} of vendor",
                 wanted="0.12",
                 passed=part <= 0.12,
             ),
-            Line("CPU of the client for it", **{side: f"{value:.1f} ms" for side, value in cpu.items()}),
+            Line("CPU of the client for it", {side: f"{value:.1f} ms" for side, value in cpu.items()}),
         ]
         report.noise = spread(found["floor"], "ms")
         report.figures = dict(found)
-        report.notes = where_it_goes("connect", "the CPU time of connecting and closing", **mine)
+        report.notes = where_it_goes("connect", "the CPU time of connecting and closing", mine)
     return report

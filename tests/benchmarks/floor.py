@@ -66,10 +66,10 @@ class FloorSession:
     def send(self, payload: bytes) -> None:
         """Send one text message as a masked frame."""
         size, key = len(payload), os.urandom(4)
-        mask = int.from_bytes(key * ((size + 3) // 4), "little") & ((1 << size * 8) - 1)
-        masked = (int.from_bytes(payload, "little") ^ mask).to_bytes(size, "little")
+        words = (size + 3) // 4
+        masked = int.from_bytes(payload, "little") ^ int.from_bytes(key * words, "little")
         head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
-        self._sock.sendall(head + key + masked)
+        self._sock.sendall(head + key + masked.to_bytes(words * 4, "little")[:size])
 
     def append_text(self, text: str) -> None:
         """Send text that needs no escaping."""

@@ -33,18 +33,14 @@ class Line:
 
     Attributes:
         what: is measured.
-        vendor: its figure, with its unit.
-        ours: likewise.
-        floor: likewise.
+        sides: the figure of each side, with its unit.
         found: what is compared with the threshold, in words.
         wanted: the threshold, in words; empty for a line that only informs.
         passed: whether it was met; ``None`` where there is no threshold.
     """
 
     what: str
-    vendor: str
-    ours: str
-    floor: str
+    sides: Mapping[str, str] = field(default_factory=dict)
     found: str = ""
     wanted: str = ""
     passed: bool | None = None
@@ -152,11 +148,11 @@ def medians(found: Mapping[str, list[Figures]], key: str) -> dict[str, float]:
 
 def spread(found: list[Figures], key: str) -> float:
     """(largest - smallest) / median of one figure."""
-    values = [figures[key] for figures in found]
+    values: list[float] = [figures[key] for figures in found]
     return (max(values) - min(values)) / statistics.median(values)
 
 
-def where_it_goes(name: str, what: str, clock: str = "cpu", **parameters: Any) -> list[str]:
+def where_it_goes(name: str, what: str, parameters: Figures, clock: str = "cpu") -> list[str]:
     """What our side's time is spent on, as text; measured in a run of its own."""
     if not profiles.supported():
         return [f"{what}: no profile; it needs Python 3.11 or older"]

@@ -18,20 +18,20 @@ def run(*, quick: bool) -> Report:
             report.lines.append(
                 Line(
                     f"wire to handler, {SESSIONS} sessions, {key[:3]}",
-                    **{side: f"{ms:.2f} ms" for side, ms in times.items()},
+                    {side: f"{ms:.2f} ms" for side, ms in times.items()},
                     found=f"{times['ours']:.2f} ms",
                     wanted=f"{limit} ms, below vendor",
                     passed=times["ours"] < min(limit, times["vendor"]),
                 )
             )
         cpu = medians(found, "cpu_us")
-        report.lines.append(Line("CPU per delta at this pace", **{side: f"{us:.0f} us" for side, us in cpu.items()}))
+        report.lines.append(Line("CPU per delta at this pace", {side: f"{us:.0f} us" for side, us in cpu.items()}))
         report.noise = spread(found["floor"], "p50_ms")
         report.figures = dict(found)
         floor_ms, ours_ms = medians(found, "p50_ms")["floor"], medians(found, "p50_ms")["ours"]
         report.notes = [
-            f"of our median {ours_ms * 1000:.0f} us, {floor_ms * 1000:.0f} us are the floor's (kernel, waking one thread, "
-            f"decoding); the rest is the way to the second thread and our own code",
-            *where_it_goes("paced", "the CPU time of a delta", **mine),
+            f"of our median {ours_ms * 1000:.0f} us, {floor_ms * 1000:.0f} us are the floor's: the kernel, waking one "
+            "thread, decoding; the rest is the way to the second thread and our own code"
         ]
+        report.notes += where_it_goes("paced", "the CPU time of a delta", mine)
     return report

@@ -93,23 +93,21 @@ def run(*, quick: bool) -> Report:
     report.lines = [
         Line(
             "process with one session",
-            **{side: f"{kb / 1024:.1f} MB" for side, kb in process.items()},
+            {side: f"{kb / 1024:.1f} MB" for side, kb in process.items()},
             found=f"{part:.2f} of vendor",
             wanted="0.6",
             passed=part <= 0.6,
         ),
         Line(
             "each further idle session",
-            **{side: f"{kb:.0f} KB" for side, kb in session.items()},
+            {side: f"{kb:.0f} KB" for side, kb in session.items()},
             found=f"{session['ours']:.0f} KB",
             wanted="80 KB",
             passed=session["ours"] <= 80,
         ),
         Line(
             f"growth over {mine['deltas']} deltas",
-            vendor="",
-            ours=f"{growth['ours']:.0f} KB",
-            floor=f"{growth['floor']:.0f} KB",
+            {side: f"{growth[side]:.0f} KB" for side in ("ours", "floor")},
             found=f"{growth['ours']:.0f} KB",
             wanted="flat (1 MB)",
             passed=growth["ours"] <= 1024,
@@ -118,6 +116,7 @@ def run(*, quick: bool) -> Report:
     report.noise = spread(found["floor"], "process_kb")
     report.figures = dict(found)
     report.notes = [
-        "a session of ours is made of: " + ", ".join(f"{kind} {kb:.0f} KB" for kind, kb in found["ours"][0]["kinds"].items())
+        "a session of ours is made of: "
+        + ", ".join(f"{kind} {kb:.0f} KB" for kind, kb in found["ours"][0]["kinds"].items())
     ]
     return report

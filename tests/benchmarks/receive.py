@@ -57,24 +57,26 @@ def run(*, quick: bool) -> Report:
         for ms, most, count, vendor_count in ((100, 30, 10000, 1000), (1000, 60, 2000, 100)):
             count, vendor_count = (count // 5, vendor_count // 2) if quick else (count, vendor_count)
             mine = {"port": port, "ms": ms, "count": count}
-            found = rounds("receive", 3 if quick else 7, {"vendor": mine | {"count": vendor_count}, "ours": mine, "floor": mine})
+            found = rounds(
+                "receive", 3 if quick else 7, {"vendor": mine | {"count": vendor_count}, "ours": mine, "floor": mine}
+            )
             cpu = medians(found, "cpu_us")
             shown = {side: f"{value:.1f} us" for side, value in cpu.items()}
             lighter, above = cpu["vendor"] / cpu["ours"], cpu["ours"] / cpu["floor"]
             report.lines.append(
                 Line(
                     f"CPU per {ms} ms delta, flood",
-                    **shown,
+                    shown,
                     found=f"{lighter:.0f}x below vendor",
                     wanted=f"{most}x" + (", aim 40x" if ms == 100 else ""),
                     passed=lighter >= most,
                 )
             )
             if ms == 100:
-                report.lines.append(Line("", "", "", "", f"{above:.2f}x floor", "4x", above <= 4))
+                report.lines.append(Line("", {}, f"{above:.2f}x floor", "4x", above <= 4))
                 report.noise = spread(found["floor"], "cpu_us")
                 traced = measured("receive", "ours", trace=True, **mine)
-                report.lines.append(Line("the same, written to a trace file", "", f"{traced['cpu_us']:.1f} us", ""))
+                report.lines.append(Line("the same, written to a trace file", {"ours": f"{traced['cpu_us']:.1f} us"}))
             report.figures[f"{ms} ms"] = found
-            report.notes += where_it_goes("receive", f"a {ms} ms delta", port=port, ms=ms, count=count // 2)
+            report.notes += where_it_goes("receive", f"a {ms} ms delta", mine)
     return report

@@ -31,23 +31,21 @@ def run(*, quick: bool) -> Report:
                 carried[side] = count
             report.figures[side] = curve
             report.notes.append(_drawn(side, curve))
-        report.notes += where_it_goes("paced", "the CPU time of a delta", port=port, count=200, seconds=3)
+        report.notes += where_it_goes("paced", "the CPU time of a delta", {"port": port, "count": 200, "seconds": 3})
     times = carried["ours"] / max(1, carried["vendor"])
     fit = _fit([step for step in report.figures["ours"] if not step["late"]])
     report.lines = [
         Line(
             "real-time sessions, every delta handled within 100 ms",
-            **{side: str(count) for side, count in carried.items()},
+            {side: str(count) for side, count in carried.items()},
             found=f"{times:.0f}x vendor",
             wanted="10x",
             passed=times >= 10,
         ),
-        Line("", "", "", "", str(carried["ours"]), "1000", carried["ours"] >= 1000),
+        Line("", {}, str(carried["ours"]), "1000", carried["ours"] >= 1000),
         Line(
             "CPU against sessions",
-            "",
-            f"{fit[1]:.3f} % of a core each",
-            "",
+            {"ours": f"{fit[1]:.3f} % of a core each"},
             found=f"R2 {fit[2]:.3f}",
             wanted="linear (R2 0.98)",
             passed=fit[2] >= 0.98,
@@ -69,8 +67,11 @@ def _drawn(side: str, curve: list[Figures]) -> str:
     lines = [f"{side}: CPU against sessions, one column for 2.5 % of a core"]
     for step in curve:
         bar = "#" * round(step["cpu_percent"] / 2.5)
-        told = f"{step['cpu_percent']:.0f} %, p50 {step['p50_ms']:.2f} ms, p99 {step['p99_ms']:.1f} ms, max {step['max_ms']:.0f} ms"
-        lines.append(f"  {step['count']:5d} {bar} {told}" + (f", {step['late']} late" if step["late"] else ""))
+        times = f"p50 {step['p50_ms']:.2f} ms, p99 {step['p99_ms']:.1f} ms, max {step['max_ms']:.0f} ms"
+        lines.append(
+            f"  {step['count']:5d} {bar} {step['cpu_percent']:.0f} %, {times}"
+            + (f", {step['late']} late" if step["late"] else "")
+        )
     return "\n".join(lines)
 
 

@@ -78,6 +78,7 @@ def _vendor_tts(port: int, on_delta: OnDelta) -> Session:
 
 def open_asr(side: str, port: int) -> tuple[Session, Callable[[bytes], None]]:
     """A session that takes input audio, and its way to send PCM given as bytes."""
+    session: Any
     if side == "vendor":
         import dashscope
         from dashscope.audio.qwen_omni import OmniRealtimeCallback, OmniRealtimeConversation
@@ -93,8 +94,8 @@ def open_asr(side: str, port: int) -> tuple[Session, Callable[[bytes], None]]:
         return floor, floor.append_audio
     from qwen_realtime import ASRClient
 
-    client = ASRClient(url=_url(port), api_key="any", model=ASR_MODEL)
-    return client.connect(), client.append_audio
+    session = ASRClient(url=_url(port), api_key="any", model=ASR_MODEL)
+    return session.connect(), session.append_audio
 
 
 def _url(port: int) -> str:

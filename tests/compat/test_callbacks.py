@@ -83,11 +83,12 @@ def test_messages_are_dicts_with_the_typed_event(peers: Peers) -> None:
     ("script", "expected"),
     [
         (until_closed, (1000, "")),
+        (in_turn(Link.read_on, lambda link: link.close(None)), (1000, "")),
         (in_turn(lambda link: link.close(1011, b"expired"), Link.read_on), (1011, "expired")),
         (in_turn(lambda link: link.close(None), Link.read_on), (1005, "")),
         (Link.cut, (1006, "the connection ended without a close frame")),
     ],
-    ids=["client", "server", "server without a code", "network"],
+    ids=["client", "client, answered without a code", "server", "server without a code", "network"],
 )
 def test_on_close_tells_who_closed(peers: Peers, script: Script, expected: tuple[int, str]) -> None:
     """1000 after ``close()``, the server's code and reason where it closed, 1006 where the connection broke."""
