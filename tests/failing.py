@@ -16,12 +16,12 @@ __all__ = ["KEY", "QUICK_S", "failure"]
 KEY = "sk-0123456789abcdef0123456789abcdef"
 
 # What a refusal on loopback may take, with room for a busy machine; a deadline missed is seconds more.
-QUICK_S = 2.0
+QUICK_S = 5.0
 
 
 def failure(url: str, *, quick: bool = True, **options: Any) -> RealtimeError:
     """The error of connecting; checks that it came quickly, left the client closed and does not show the key."""
-    client = TTSClient(url=url, api_key=KEY, **{"connect_timeout": 5.0, **options})
+    client = TTSClient(url=url, api_key=KEY, **{"connect_timeout": 20.0, **options})
     began = time.monotonic()
     with pytest.raises(RealtimeError) as caught:
         client.connect()

@@ -97,7 +97,7 @@ class TestConnecting:
         began = time.monotonic()
         with pytest.raises(ConnectTimeout, match=r"session\.created") as caught:
             client.connect()
-        assert time.monotonic() - began < 0.3 + 0.5 + 1.0
+        assert time.monotonic() - began < 5
         assert caught.value.phase == "session"
         assert client.state.value == "closed"
 

@@ -59,7 +59,7 @@ class Speaker:
         opened = self._output.open(self._sample_rate, self._block_ms)
         self._resampler = Resampler(self._sample_rate, opened.sample_rate)
         self._channels = opened.channels
-        self._silence = np.zeros(opened.block, np.int16)
+        self._silence = np.zeros(max(1, opened.block // 2), np.int16)  # as long as the steps the player takes
 
     def play(self, samples: NDArray[np.int16], volume: float) -> bool:
         """Write one block, blocking while the device is full; return whether the device had run dry before it.

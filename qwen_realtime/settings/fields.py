@@ -231,7 +231,7 @@ class ASRSettings(Settings, frozen=True, kw_only=True):
     family: ClassVar[Family] = Family.ASR
     input_audio_format: str | UnsetType = UNSET
     sample_rate: int | UnsetType = UNSET
-    input_audio_transcription: Transcription | UnsetType = UNSET
+    input_audio_transcription: Transcription | UnsetType | None = UNSET
     turn_detection: TurnDetection | UnsetType | None = UNSET
     modalities: list[str] | UnsetType = UNSET
 

@@ -12,7 +12,8 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from .harness import SIDES, Line
+from .harness import Line
+from .sides import SIDES
 
 # Name on the command line, and module.
 BENCHMARKS = {

@@ -29,9 +29,9 @@ def run(*, quick: bool) -> Report:
         report.noise = spread(found["floor"], "p50_ms")
         report.figures = dict(found)
         floor_ms, ours_ms = medians(found, "p50_ms")["floor"], medians(found, "p50_ms")["ours"]
-        report.notes = [
+        report.notes.append(
             f"of our median {ours_ms * 1000:.0f} us, {floor_ms * 1000:.0f} us are the floor's: the kernel, waking one "
             "thread, decoding; the rest is the way to the second thread and our own code"
-        ]
+        )
         report.notes += where_it_goes("paced", "the CPU time of a delta", mine)
     return report

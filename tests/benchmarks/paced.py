@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,10 @@ PERIOD_MS = 100
 LATE_MS = 100
 SETTLE_S = 1.0
 GRACE_S = 0.5
+
+# An overloaded process may not come to its own end for minutes: then the system ends it.
+CONNECT_S = 60
+PATIENCE_S = 10
 
 # Sessions are opened by so many threads at once: the vendor's connect sleeps.
 OPENERS = 8
@@ -30,8 +35,10 @@ def measure(side: str, port: int, count: int, seconds: float) -> Figures:
         written = int(event_id[6:])
         handled.append((written, now - written))
 
+    signal.alarm(CONNECT_S)
     with ThreadPoolExecutor(OPENERS) as openers:
         sessions = list(openers.map(lambda _: open_tts(side, port, on_delta), range(count)))
+    signal.alarm(int(seconds) + PATIENCE_S)
     for session in sessions:
         session.append_text(f"pace {PERIOD_MS}")
     time.sleep(SETTLE_S)

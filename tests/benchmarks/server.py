@@ -157,7 +157,8 @@ class Server:
 
     def pace(self) -> None:
         """Send the deltas that are due."""
-        while self.due and self.due[0][0] <= time.monotonic():
+        now = time.monotonic()  # once: a server that cannot keep up must still read
+        while self.due and self.due[0][0] <= now:
             when, turn, link, ms = self.due[0]
             if link.sock.fileno() < 0:
                 heapq.heappop(self.due)
@@ -167,7 +168,7 @@ class Server:
                 self.write(link, head, b"%0*d" % (STAMP_DIGITS, time.monotonic_ns()), tail)
             except OSError:
                 self.drop(link)
-            heapq.heapreplace(self.due, (when + ms / 1000, turn, link, ms))
+            heapq.heapreplace(self.due, (max(when + ms / 1000, now), turn, link, ms))
 
     # In.
 

@@ -61,7 +61,7 @@ def _vendor_tts(port: int, on_delta: OnDelta) -> Session:
 
     updated = threading.Event()
 
-    class Callback(QwenTtsRealtimeCallback):  # type: ignore[misc]  # untyped
+    class Callback(QwenTtsRealtimeCallback):
         def on_event(self, message: Any) -> None:
             if message["type"] == "response.audio.delta":
                 on_delta(message["event_id"], base64.b64decode(message["delta"]))
@@ -73,7 +73,7 @@ def _vendor_tts(port: int, on_delta: OnDelta) -> Session:
     session.connect()
     session.update_session(voice="Cherry")
     updated.wait(10)
-    return session  # type: ignore[no-any-return]
+    return session
 
 
 def open_asr(side: str, port: int) -> tuple[Session, Callable[[bytes], None]]:
