@@ -19,6 +19,7 @@ CODECS = ["av>=12"]
 DEV = [
     *LOCAL,
     *CLI,
+    *AEC,
     "pytest>=8",
     "hypothesis>=6.100",
     "mypy>=1.11",

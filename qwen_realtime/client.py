@@ -167,7 +167,10 @@ class RealtimeClient:
         self._state = State.NEW
         self._session_state = SessionState(self.family)
         self._info: CloseInfo | None = None  # how it ended, once it has
+        self._breaks = 0  # ends of connections that a recovery took over, tries included
         self._broken_try: CloseInfo | None = None  # how a try to reconnect ended, once it has
+        self._trying = False  # a try to reconnect has no session yet: an error is its own affair
+        self._refused: Error | None = None  # that error
         self._errors: list[Error] = []  # error events so far
         self._updates = 0  # session.updated events so far
         self._requested: dict[str, Any] = {}  # of the last session.update
@@ -263,8 +266,12 @@ class RealtimeClient:
 
     def _begin_session(self, transport: Transport, deadline: Deadline) -> None:
         """Make a transport the connection, and bring its session to the settings wanted."""
-        connection = Connection(
-            transport, on_message=self._on_message, on_end=self._on_end, on_idle=self._on_idle, **self._pings
+        connection: Connection = Connection(
+            transport,
+            on_message=self._on_message,
+            on_end=lambda info: self._on_end(connection, info),
+            on_idle=self._on_idle,
+            **self._pings,
         )
         with self._changed:  # known before the first event is: a handler may send at once
             self._session_state = SessionState(self.family)
@@ -274,8 +281,7 @@ class RealtimeClient:
         self._await_server(lambda: self._session_state.phase is not waiting, deadline, "session.created")
         if self._wanted:
             self._update(self._wanted, deadline)
-        if self._recovery is not None:
-            self._recovery.sample_rate(input_rate(self.session))
+        self._configured()
 
     def _become_open(self) -> None:
         with self._changed:
@@ -332,7 +338,7 @@ class RealtimeClient:
 
     def _finish_session(self) -> None:
         """Tell the server that there is no more input."""
-        if self._session_state.phase is Phase.READY:
+        if self._session_state.phase in (Phase.READY, Phase.AWAITING_SESSION):
             self._send(SessionFinish())
 
     def _finished(self) -> bool:
@@ -533,8 +539,38 @@ class RealtimeClient:
             ServerError: the server refused.
         """
         session = self._checked_settings(None, fields).to_session()
-        self._update(session, Deadline(self._connect_timeout))
+        deadline = Deadline(self._connect_timeout)
+        while True:
+            breaks = self._breaks
+            try:
+                self._update(session, deadline)
+            except ConnectionClosed:
+                if not self._came_back(breaks, deadline):
+                    raise
+            else:
+                break
         self._wanted = {**self._wanted, **session}
+        self._configured()
+
+    def _came_back(self, breaks: int, deadline: Deadline) -> bool:
+        """Wait until the recovery has brought a new session since there were so many breaks."""
+        if self._recovery is None:
+            return False
+        with self._dispatcher.unbounded_in_handler(), self._changed:
+            self._changed.wait_for(
+                lambda: self._state in (State.CLOSING, State.CLOSED)
+                or (self._breaks != breaks and self._state is State.OPEN),
+                deadline.left,
+            )
+            return self._state is State.OPEN and self._breaks != breaks
+
+    def _configured(self) -> None:
+        """Tell the recovery which settings are in force; manual mode is not always confirmed."""
+        if self._recovery is not None:
+            session = {**self.session, "sample_rate": input_rate(self.session)}
+            if "turn_detection" in self._wanted:
+                session.setdefault("turn_detection", self._wanted["turn_detection"])
+            self._recovery.configured(session)
 
     def _update(self, session: dict[str, Any], deadline: Deadline) -> None:
         with self._updating:
@@ -616,6 +652,8 @@ class RealtimeClient:
         try:
             connection.send(payload)
         except ConnectionClosed as error:
+            if self._recovery is not None:
+                raise  # its end may be a break, and the receiving thread must not be waited for
             if self._state is not State.CLOSING:
                 connection.wait(time.monotonic() + 1.0)
             if self._info is None:
@@ -646,6 +684,11 @@ class RealtimeClient:
             if seen is None:
                 return
             event = seen
+        if self._trying and isinstance(event, Error):
+            with self._changed:
+                self._refused = event
+                self._changed.notify_all()
+            return
         if type(event) not in CONTENT:
             self._advance(event)
         self.metrics.observe(event)
@@ -681,18 +724,21 @@ class RealtimeClient:
             return
         if not self._session_state.owes_reply and not self._session_state.user_speaking:
             recovery.rolling = True
-            self._connection.begin_close(1000, "the session makes room for a new one")
+            self._connection.begin_close(1000, "the session makes room for a new one", within=self._close_timeout)
 
-    def _on_end(self, info: CloseInfo) -> None:
+    def _on_end(self, connection: Connection, info: CloseInfo) -> None:
         if self._session_state.phase is Phase.FINISHED and not info.clean:
             info = CloseInfo(code=info.code, reason=info.reason, by=info.by, clean=True)
         if self._recovery is not None:
-            if self._recovery.recovering:
-                with self._changed:  # a try has failed: the recovering thread waits for its session
-                    self._broken_try = info
+            with self._changed:
+                if connection is not self._connection:
+                    return  # of a try that was given up before
+                recovering = self._recovery.recovering
+                if recovering:
+                    self._broken_try = info  # the recovering thread waits for its session
+                    self._breaks += 1
                     self._changed.notify_all()
-                return
-            ended = self._recover(self._recovery, info)
+            ended = None if recovering else self._recover(self._recovery, info)
             if ended is None:
                 return
             info = ended
@@ -709,55 +755,86 @@ class RealtimeClient:
     def _recover(self, recovery: Recovery, info: CloseInfo) -> CloseInfo | None:
         """Come back with a new connection; ``None`` when that has worked, else how it ended for good."""
         with self._changed:
-            if self._state is not State.OPEN or not recovery.takes_over(info):
+            finished = self._session_state.phase is Phase.FINISHED
+            if finished or self._state is not State.OPEN or not recovery.takes_over(info):
                 return info
             self._state = State.CONNECTING
-        with recovery.recovering_from(info):
-            while (due := recovery.next_try()) is not None:
-                attempt, delay = due
-                if not recovery.rolling:
-                    self._dispatcher.put(Reconnecting(attempt=attempt, delay=delay, cause=info), 0)
-                with self._changed:
-                    if self._changed.wait_for(lambda: self._state is State.CLOSING, delay):
-                        return CloseInfo(by="client", clean=True)
-                try:
-                    lost = self._resume(recovery)
-                except RealtimeError as error:
-                    if self._state is State.CLOSING:
-                        return CloseInfo(by="client", clean=True)
-                    log.info("try %d to reconnect failed: %s", attempt, error)
-                    recovery.failed(error)
-                else:
-                    self._dispatcher.put(Reconnected(attempts=attempt, session_id=self.session_id, lost=lost), 0)
-                    return None
+            recovery.recovering = True
+            self._breaks += 1
+            self._changed.notify_all()
+        recovery.broken(info)
+        while (due := recovery.next_try()) is not None:
+            attempt, delay = due
+            if not recovery.rolling:
+                self._dispatcher.put(Reconnecting(attempt=attempt, delay=delay, cause=info), 0)
+            with self._changed:
+                if self._changed.wait_for(lambda: self._state is State.CLOSING, delay):
+                    break
+            try:
+                self._resume(recovery, attempt)
+            except Exception as error:  # noqa: BLE001 - the key is asked for by the user's code
+                if self._state is State.CLOSING:
+                    break
+                log.info("try %d to reconnect failed: %s", attempt, error)
+                recovery.failed(error)
+            else:
+                return None
+        recovery.recovering = False
+        if self._state is State.CLOSING:
+            return CloseInfo(by="client", clean=True)
         cause = recovery.cause
         return CloseInfo(code=info.code, reason=str(cause or info.reason), by=info.by, error=cause or info.error)
 
-    def _resume(self, recovery: Recovery) -> Lost:
-        """Open a new session and send the journal again; returns what could not be brought back."""
+    def _resume(self, recovery: Recovery, attempt: int) -> None:
+        """Open a new session and send the journal again."""
         deadline = Deadline(self._connect_timeout, lambda: self._state is not State.CONNECTING)
-        self._broken_try = None
+        self._broken_try = self._refused = None
         transport = open_transport(self._endpoint, self._key(), deadline, **self._transport_options)
+        self._trying = True
         try:
             self._begin_session(transport, deadline)
-            with recovery.resuming() as (events, lost):
-                for event in events:
-                    self._write(event)
-                self._become_open()
+            self._trying = False
+            recovery.resume(self._write, lambda lost: self._reconnected(attempt, lost), self._pause)
+            with self._changed:
+                self._require_try()
+                self._state = State.OPEN
+                recovery.recovering = recovery.rolling = False
+                self._changed.notify_all()
         except BaseException:
             if self._connection is not None:
                 self._connection.cut()
                 self._connection.wait(time.monotonic() + 1.0)
             raise
-        return lost
+        finally:
+            self._trying = False
+
+    def _reconnected(self, attempt: int, lost: Lost) -> None:
+        self._dispatcher.put(Reconnected(attempts=attempt, session_id=self.session_id, lost=lost), 0)
+
+    def _require_try(self) -> None:
+        """Raise where the connection of a try has ended, or the client is being closed."""
+        if self._broken_try is not None or self._state is not State.CONNECTING:
+            raise self._closed_error()
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            if seconds > 0:
+                self._changed.wait_for(
+                    lambda: self._broken_try is not None or self._state is not State.CONNECTING, seconds
+                )
+            self._require_try()
 
     # Waiting for the server: ended by the receiving thread, so it works inside handlers.
 
     def _await_server(self, done: Callable[[], bool], deadline: Deadline, what: str) -> None:
         """Wait for an answer; any error event meanwhile is the answer."""
-        errors = len(self._errors)
+        errors, breaks = len(self._errors), self._breaks
+
+        def answered() -> bool:
+            return done() or len(self._errors) > errors or self._breaks != breaks or self._refused is not None
+
         try:
-            self._await(lambda: done() or len(self._errors) > errors, deadline.left, what, pump=False)
+            self._await(answered, deadline.left, what, pump=False)
         except WaitTimeout as error:
             if self._state is State.CONNECTING:
                 raise ConnectTimeout(
@@ -766,8 +843,15 @@ class RealtimeClient:
                     phase="session",
                 ) from error
             raise
-        if len(self._errors) > errors and not done():
+        if done():
+            return
+        if self._refused is not None:
+            raise server_error(self._refused)
+        if len(self._errors) > errors:
             raise server_error(self._errors[errors])
+        if self._broken_try is not None:
+            raise self._closed_error()
+        raise ConnectionClosed(f"the connection broke before {what} came", by="network")
 
     def _await(self, done: Callable[[], bool], timeout: float | None, what: str, *, pump: bool = True) -> None:
         """Wait until ``done()``, for as long as the connection lives."""
@@ -776,7 +860,7 @@ class RealtimeClient:
         life, life_at = self._signs_of_life(), time.monotonic()
         with self._dispatcher.unbounded_in_handler():
             while not done():
-                if self._info is not None or self._state is State.CLOSING or self._broken_try is not None:
+                if self._info is not None or self._state is State.CLOSING:
                     raise self._closed_error()
                 now = time.monotonic()
                 if self._signs_of_life() != life:

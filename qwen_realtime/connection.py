@@ -56,6 +56,7 @@ class Connection:
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._closing = False  # by us; set before the close frame is sent
+        self._give_up_at = float("inf")  # when the receiving thread stops to wait for the answer to a close frame
         self.messages = 0  # received so far; pings and pongs are none
         self._thread = threading.Thread(target=self._run, name="qwen-receive", daemon=True)
         self.send = transport.send
@@ -78,9 +79,17 @@ class Connection:
             self._transport.shutdown()
             self.wait(time.monotonic() + 1.0)
 
-    def begin_close(self, code: int = 1000, reason: str = "") -> None:
-        """Start to close without waiting: the close frame is sent, and the socket cut where that fails."""
+    def begin_close(self, code: int = 1000, reason: str = "", within: float | None = None) -> None:
+        """Start to close without waiting: the close frame is sent, and the socket cut where that fails.
+
+        Args:
+            code: of the close frame.
+            reason: of the close frame.
+            within: seconds that the other side has for its answer; on the receiving thread only.
+        """
         self._closing = True
+        if within is not None:
+            self._give_up_at = time.monotonic() + within
         self._transport.send_close(code, reason, timeout=0.5)
         if self._transport.broken:
             self._transport.shutdown()
@@ -118,9 +127,12 @@ class Connection:
                     unanswered, due = 0, heard_at + interval
                 else:
                     due = pinged_at + (self._ping_timeout or interval)
+                if now >= self._give_up_at:
+                    raise ConnectionClosed("the close frame was not answered", by="client")
                 if now < due or self._ping_interval is None:
                     # no longer than the interval: an answer that comes meanwhile begins a new one
-                    message = self._transport.receive(min(due - now, interval) if now < due else interval)
+                    wait = min(due - now, interval) if now < due else interval
+                    message = self._transport.receive(min(wait, self._give_up_at - now))
                     if message is not None:
                         self.messages += 1
                         self._on_message(message)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from . import codec
 from .audio.bytes import OddByteCarry, pcm_bytes
+from .chunking import Feed
 from .client import RealtimeClient
-from .dispatch import PATIENCE_S
 from .errors import ConfigError
 from .events import (
     UNSET,
@@ -87,6 +87,35 @@ class TTSClient(RealtimeClient):
     def commit(self) -> None:
         """Speak the appended text now."""
         self._send(InputTextBufferCommit())
+
+    def feed(self, chunks: Iterable[str], *, idle_flush_s: float = 0.5) -> int:
+        """Speak a stream of text, such as a language model's tokens, while it comes.
+
+        Sends the text in pieces that can be spoken, as :class:`~.chunking.Chunker` cuts it; in ``commit`` mode each is
+        committed and so spoken at once, in ``server_commit`` mode the server decides. Pulls the stream on the calling
+        thread and blocks for as long as it lasts; the speech of the last piece is still to come then. What waits for
+        its end while the stream is silent is sent by a thread of its own, ``qwen-feed``.
+
+        Args:
+            chunks: the text, cut anywhere; an error of its iterator is raised, and what waits then is not spoken.
+            idle_flush_s: seconds of silence after which what waits is sent.
+
+        Returns:
+            How many characters were sent.
+
+        Raises:
+            ConfigError: a chunk is not a string, or ``idle_flush_s`` is not positive.
+            ConnectionClosed: the connection ends meanwhile; where the stream is silent, when it goes on.
+        """
+        self.require_open()
+        commits = self.session.get("mode") == "commit"
+
+        def send(piece: str) -> None:
+            self.append_text(piece)
+            if commits and any(map(str.isalnum, piece)):  # blanks and marks alone go with the next piece
+                self.commit()
+
+        return Feed(send, idle_flush_s).run(chunks)
 
     def clear(self) -> None:
         """Discard the appended text; commit mode only."""
@@ -223,7 +252,7 @@ class _ListeningClient(RealtimeClient):
         began, sent_ms = time.monotonic(), 0.0
         for block in pcm_blocks(source, rate):
             if self._recovery is not None:
-                self._recovery.wait_for_room(lambda: self._info is not None, PATIENCE_S)
+                self._recovery.wait_for_room(lambda: self._info is not None)
             self.append_audio(block)
             sent_ms += len(block) * 500 / rate
             ahead = sent_ms / 1000 / speed - (time.monotonic() - began)
@@ -327,7 +356,8 @@ class OmniClient(_SeeingClient):
         pass
 
     def _finished(self) -> bool:
-        return not self._session_state.owes_reply
+        replayed = self._recovery is not None and self._recovery.owes_reply()
+        return not (self._session_state.owes_reply or replayed)
 
 
 class LiveTranslateClient(_SeeingClient):

@@ -1,57 +1,89 @@
-"""What was sent and not yet answered, so that a new connection can take it up: one journal per kind of family.
+"""What was sent and not yet dealt with, so that a new connection can take it up: one journal per kind of family.
 
 A journal is fed with what the client sends and with what the server answers, in order, and it says at a reconnection
-what to send again. It does no I/O and has no lock: the client's sending gate guards it.
+what to send again. It does no I/O and has no lock: :class:`~.recovery.Recovery` guards it.
 
-What it relies on: an utterance that is completed (ASR) or answered (LiveTranslate, Omni) has been dealt with up to its
-``audio_end_ms``, or up to its commit in manual mode; a response that is done has spoken the text before it (TTS).
+What it relies on: an utterance that is transcribed (ASR) or answered (LiveTranslate) has been dealt with up to its
+``audio_end_ms``, or up to its commit in manual mode, and so have those before it; a response that is done has spoken
+the text before the oldest commit, or all text where nothing was committed (TTS). Omni's is in :mod:`.conversation`.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
 from .events import (
     ClientEvent,
-    ConversationItemCreate,
+    ConversationItemCreated,
     ConversationItemInputAudioTranscriptionCompleted,
     ConversationItemInputAudioTranscriptionFailed,
-    Event,
     InputAudioBufferAppend,
     InputAudioBufferClear,
     InputAudioBufferCommit,
     InputAudioBufferSpeechStarted,
     InputAudioBufferSpeechStopped,
+    InputImageBufferAppend,
     InputTextBufferAppend,
     InputTextBufferClear,
+    InputTextBufferCleared,
     InputTextBufferCommit,
     Lost,
     ResponseAudioDelta,
-    ResponseAudioTranscriptDone,
-    ResponseCreate,
+    ResponseCancel,
+    ResponseCreated,
     ResponseDone,
-    ResponseTextDone,
+    ResponseEvent,
     ServerEvent,
     SessionFinish,
 )
-from .protocol import Family
 
-__all__ = ["AudioJournal", "ConversationJournal", "Journal", "TextJournal", "journal_for"]
+__all__ = ["AnswerJournal", "AudioJournal", "Journal", "TextJournal"]
+
+E = TypeVar("E", bound=ServerEvent)
+Noted = bytes | ClientEvent  # input audio as PCM, or any other event
+
+# Text that waits to be spoken: some twenty hours of speech.
+MAX_CHARACTERS = 1_000_000
+MAX_IMAGES = 16
+
+# A server that has said nothing for so long has found no speech in what it had got by then.
+QUIET_S = 10.0
+
+# Before the place where speech is said to begin, this much is kept: a fresh session may need it to notice.
+LEAD_MS = 500.0
 
 
 class Journal:
-    """Base: remembers that the session is being finished, which every family sends again."""
+    """Base: what was noted, in order, and that the session is being finished.
+
+    Attributes:
+        finishing: whether ``session.finish`` was sent; it is sent again after everything else.
+        progress: grows whenever something was dealt with, or new output came.
+        unanswered: items of the :meth:`history` that the server has yet to take or refuse.
+    """
 
     def __init__(self) -> None:
-        self._finishing = False
+        self.finishing = False
+        self.progress = 0
+        self.unanswered = 0
+        self._sent: deque[Noted] = deque()  # not dealt with, oldest first
+        self._noted = 0  # how many were ever appended to _sent
+        self._up = True  # there is a session that gets what is noted
 
-    def sent(self, event: ClientEvent) -> None:
-        """Note what the client sends, before it is sent."""
+    def _note(self, what: Noted) -> None:
+        self._sent.append(what)
+        self._noted += 1
+
+    def sent(self, event: ClientEvent) -> bool:
+        """Note what the client sends, before it is sent; ``False`` where it makes no sense to this session."""
         if isinstance(event, SessionFinish):
-            self._finishing = True
+            self.finishing = True
+        return True
 
     def sent_audio(self, pcm: bytes) -> None:
         """Note input audio."""
@@ -60,95 +92,253 @@ class Journal:
         """Note what the server sends.
 
         Returns:
-            The event as the user shall see it, with the first connection's clock; ``None`` where the user has seen it.
+            The event as the user shall see it; ``None`` where the user has seen it before.
         """
         return event
 
+    def configured(self, session: dict[str, Any]) -> None:
+        """The settings in force."""
+
+    def owes_reply(self) -> bool:
+        """Whether the new session will answer something without anybody asking again."""
+        return False
+
+    def broke(self) -> None:
+        """There is no session any more."""
+        self._up = False
+
+    def history(self) -> list[ClientEvent]:
+        """What a fresh session has to know before :meth:`resume`; each is answered by an item or an error."""
+        return []
+
     def resume(self) -> tuple[list[ClientEvent], Lost]:
         """Begin anew on a fresh session: what to send again, and what cannot be brought back."""
-        return self._end([]), Lost()
+        self._up = True
+        return [_event(each) for each in self._sent], Lost()
 
-    def _end(self, events: list[ClientEvent]) -> list[ClientEvent]:
-        return [*events, SessionFinish()] if self._finishing else events
+    def mark(self) -> int:
+        """A place for :meth:`since`: after all that is noted now."""
+        return self._noted
+
+    def since(self, mark: int) -> list[ClientEvent]:
+        """What was noted after a mark."""
+        count = min(self._noted - mark, len(self._sent))
+        return [_event(each) for each in list(self._sent)[len(self._sent) - count :]]
+
+
+def _event(noted: Noted) -> ClientEvent:
+    return InputAudioBufferAppend(audio=noted) if isinstance(noted, bytes) else noted
+
+
+def _changed(event: E, **fields: Any) -> E:
+    """An event with other fields, which keeps the message it came as."""
+    changed = msgspec.structs.replace(event, **fields)
+    changed.__dict__.update(event.__dict__)
+    return changed
 
 
 class TextJournal(Journal):
-    """TTS: the text whose audio has not arrived whole. What has arrived of it is dropped when it comes again."""
+    """TTS: the text whose audio has not arrived whole.
+
+    The audio that has arrived of it is dropped by its length when it comes again, and the response keeps the id under
+    which it began: to the user it is one response.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._pending: deque[ClientEvent] = deque()  # appends and commits since the last response that is done
-        self._delivered = 0  # bytes of audio that the user has had of the pending text
+        self._characters = 0
+        self._lost = 0
+        self._delivered = 0  # bytes of audio that the user has had of the oldest text noted
         self._skip = 0  # bytes still to be dropped on this connection
+        self._response = ""  # in progress, by the id that the user knows
+        self._broken = ""  # the id of the response that the break cut
+        self._alias = ("", "")  # its id on this connection, and the one that the user knows
+        self._cancelled = False
 
-    def sent(self, event: ClientEvent) -> None:
-        super().sent(event)
-        if isinstance(event, (InputTextBufferAppend, InputTextBufferCommit)):
-            self._pending.append(event)
-        elif isinstance(event, InputTextBufferClear):
-            while self._pending and isinstance(self._pending[-1], InputTextBufferAppend):
-                self._pending.pop()
+    def sent(self, event: ClientEvent) -> bool:
+        if isinstance(event, InputTextBufferAppend):
+            self._note(event)
+            self._characters += len(event.text)
+            self._bound()
+        elif isinstance(event, InputTextBufferClear) or (isinstance(event, InputTextBufferCommit) and self._has_text()):
+            self._note(event)
+        elif isinstance(event, ResponseCancel):
+            self._cancelled = bool(self._response)
+        return super().sent(event)
+
+    def _has_text(self) -> bool:
+        """Whether there is text that no commit follows: a commit of nothing is refused, and answered by nothing."""
+        for each in reversed(self._sent):
+            if isinstance(each, InputTextBufferCommit):
+                return False
+            if isinstance(each, InputTextBufferAppend) and each.text.strip():
+                return True
+        return False
+
+    def _bound(self) -> None:
+        while self._characters > MAX_CHARACTERS and len(self._sent) > 1:
+            self._take_first()
+            self._lost += 1
+            self._delivered = self._skip = 0
+
+    def _take_first(self) -> Noted:
+        first = self._sent.popleft()
+        if isinstance(first, InputTextBufferAppend):
+            self._characters -= len(first.text)
+        return first
 
     def received(self, event: ServerEvent) -> ServerEvent | None:
+        event = self._as_known(event)
         if isinstance(event, ResponseAudioDelta):
-            dropped = min(self._skip, len(event.delta))
-            self._skip -= dropped
-            self._delivered += len(event.delta) - dropped
-            if dropped == len(event.delta) and dropped:
-                return None
-            return msgspec.structs.replace(event, delta=event.delta[dropped:]) if dropped else event
-        if isinstance(event, ResponseDone):
+            return self._new_part(event)
+        if isinstance(event, ResponseCreated):
+            self._response = event.response.id
+        elif isinstance(event, ResponseDone):
             self._spoken()
+        elif isinstance(event, InputTextBufferCleared):
+            self._cleared()
         return event
 
+    def _as_known(self, event: ServerEvent) -> ServerEvent:
+        """An event of a response that was begun on a connection before, with the id it had there."""
+        if isinstance(event, ResponseCreated) and self._broken:
+            self._alias, self._broken = (event.response.id, self._broken), ""
+        new, known = self._alias
+        if new and isinstance(event, ResponseEvent) and event.response_id == new:
+            return _changed(event, response_id=known)
+        if new and isinstance(event, (ResponseCreated, ResponseDone)) and event.response.id == new:
+            return _changed(event, response=msgspec.structs.replace(event.response, id=known))
+        return event
+
+    def _new_part(self, event: ResponseAudioDelta) -> ResponseAudioDelta | None:
+        dropped = min(self._skip, len(event.delta))
+        self._skip -= dropped
+        self._delivered += len(event.delta) - dropped
+        if dropped and dropped == len(event.delta):
+            return None
+        self.progress += 1
+        return _changed(event, delta=event.delta[dropped:]) if dropped else event
+
     def _spoken(self) -> None:
-        """The pending text up to the first commit has been spoken; all of it where nothing was committed."""
-        committed = any(isinstance(each, InputTextBufferCommit) for each in self._pending)
-        while self._pending:
-            spoken = self._pending.popleft()
-            if committed and isinstance(spoken, InputTextBufferCommit):
-                break
+        """The text up to the oldest commit has been spoken; all of it where nothing was committed."""
+        committed = any(isinstance(each, InputTextBufferCommit) for each in self._sent)
+        while self._sent and not (isinstance(self._take_first(), InputTextBufferCommit) and committed):
+            pass
         self._delivered = self._skip = 0
+        self._response = ""
+        self._cancelled = False
+        self.progress += 1
+
+    def _cleared(self) -> None:
+        """The oldest clear has taken effect on the text between it and the commit before it."""
+        noted = list(self._sent)
+        at = next((i for i, each in enumerate(noted) if isinstance(each, InputTextBufferClear)), None)
+        if at is None:
+            return
+        begin = at
+        while begin and isinstance(noted[begin - 1], InputTextBufferAppend):
+            begin -= 1
+        self._sent = deque(noted[:begin] + noted[at + 1 :])
+        self._characters = sum(len(each.text) for each in self._sent if isinstance(each, InputTextBufferAppend))
 
     def resume(self) -> tuple[list[ClientEvent], Lost]:
-        self._skip = self._delivered
-        return self._end(list(self._pending)), Lost()
+        if self._cancelled:
+            self._spoken()
+        self._skip, self._broken = self._delivered, self._response
+        self._alias = ("", "")
+        lost, self._lost = self._lost, 0
+        events, _ = super().resume()
+        return events, Lost(events=lost, notes=("more text than the journal keeps",) if lost else ())
 
 
 class AudioJournal(Journal):
-    """ASR and LiveTranslate: the audio since the last completed utterance, bounded in seconds.
+    """ASR: the audio since the last completed utterance, bounded in seconds.
+
+    Positions are milliseconds on the first connection's clock. Audio before ``_dealt_ms`` is dealt with; audio is kept
+    from ``_begin_ms`` on; what lies between the two was dropped, and is lost should the connection break.
 
     Args:
-        sample_rate: of the input, Hz; asked when it is needed, since the server confirms it.
-        kept_s: how much audio is kept at most; what is older than that is lost when the connection breaks.
+        kept_s: how much audio is kept at most, in seconds.
+        clock: seconds; tells how long ago something was sent.
     """
 
-    def __init__(self, kept_s: float) -> None:
+    def __init__(self, kept_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self.sample_rate = 16000
         self._kept_s = kept_s
-        self._sent: deque[bytes | ClientEvent] = deque()  # audio and commits not dealt with, oldest first
-        self._begin_ms = 0.0  # where the oldest audio kept lies on the first connection's clock
+        self._clock = clock
+        self.sample_rate = 16000
+        self._manual = False
         self._kept_bytes = 0
+        self._images = 0
+        self._lost_images = 0
+        self._begin_ms = 0.0
+        self._dealt_ms = 0.0
         self._base_ms = 0.0  # where this connection's clock began on the first one's
-        self._ends: dict[str, float] = {}  # ends of utterances that are not completed, by item
-        self._dropped_ms = 0.0
+        self._speaking = False  # an utterance has begun and not stopped
+        self._ends: dict[str, float] = {}  # where utterances stopped that are not dealt with, by item
+        self._heard_at = clock()  # when the server last said anything
+        self._marks: deque[tuple[float, float]] = deque()  # until where audio was sent at some times
 
-    def sent(self, event: ClientEvent) -> None:
-        super().sent(event)
+    def configured(self, session: dict[str, Any]) -> None:
+        rate = session.get("sample_rate")
+        self.sample_rate = rate if isinstance(rate, int) and rate > 0 else 16000
+        self._manual = session.get("turn_detection", {}) is None
+
+    # What the client sends.
+
+    def sent(self, event: ClientEvent) -> bool:
         if isinstance(event, InputAudioBufferAppend):
             self.sent_audio(event.audio)
         elif isinstance(event, InputAudioBufferCommit):
-            self._sent.append(event)
+            if self._manual and self._has_audio():  # any other is refused
+                self._note(event)
         elif isinstance(event, InputAudioBufferClear):
-            self._forget(float("inf"))
+            self._clear(event)
+        elif isinstance(event, InputImageBufferAppend):
+            self._note_image(event)
+        return super().sent(event)
+
+    def _has_audio(self) -> bool:
+        return bool(self._sent) and any(
+            isinstance(each, bytes)
+            for each in _until(reversed(self._sent), lambda each: isinstance(each, InputAudioBufferCommit))
+        )
+
+    def _clear(self, event: InputAudioBufferClear) -> None:
+        if self._ends or any(isinstance(each, InputAudioBufferCommit) for each in self._sent):
+            self._note(event)  # some of the audio must come again; the server then forgets the rest of it again
+        else:
+            self._deal(self._begin_ms + self.kept_ms)
+        self._speaking = False
+
+    def _note_image(self, event: InputImageBufferAppend) -> None:
+        self._note(event)
+        self._images += 1
+        if self._images > MAX_IMAGES:
+            oldest = next(each for each in self._sent if isinstance(each, InputImageBufferAppend))
+            self._sent.remove(oldest)
+            self._images -= 1
+            self._lost_images += 1
 
     def sent_audio(self, pcm: bytes) -> None:
-        self._sent.append(pcm)
+        self._note(pcm)
         self._kept_bytes += len(pcm)
+        if self._up:
+            self._mark_time()
         over = self._kept_bytes - int(self._kept_s * self.sample_rate) * 2
         if over > 0:
-            self._dropped_ms += self._forget(self._begin_ms + self._ms(over))
+            self._forget(self._begin_ms + self._ms(over))
+
+    def _mark_time(self) -> None:
+        """Remember what was sent when; what a quiet server has had for long is dealt with."""
+        now = self._clock()
+        if not self._marks or now - self._marks[-1][0] > 1.0:
+            self._marks.append((now, self._begin_ms + self.kept_ms))
+        silent = now - self._heard_at > QUIET_S and not (self._manual or self._speaking or self._ends)
+        while self._marks and now - self._marks[0][0] > QUIET_S:
+            _, until_ms = self._marks.popleft()
+            if silent:
+                self._deal(until_ms)
 
     @property
     def kept_ms(self) -> float:
@@ -158,148 +348,149 @@ class AudioJournal(Journal):
     def _ms(self, size: int) -> float:
         return size * 500 / self.sample_rate
 
-    def _forget(self, until_ms: float) -> float:
-        """Let the audio before a moment go; returns how much that was, in milliseconds."""
-        forgotten = 0.0
+    def _deal(self, until_ms: float) -> None:
+        """Everything before a moment has been dealt with."""
+        self._dealt_ms = max(self._dealt_ms, until_ms)
+        self._ends = {item: end for item, end in self._ends.items() if end > until_ms}
+        self._forget(until_ms)
+
+    def _forget(self, until_ms: float) -> None:
+        """Let go of the audio before a moment, and of the events before the audio that follows."""
         while self._sent:
             first = self._sent[0]
             if isinstance(first, bytes):
-                room = until_ms - self._begin_ms
-                if room <= 0:
-                    break
-                size = min(len(first), int(min(room, 1e9) * self.sample_rate / 500) & ~1)
-                if size == 0:
-                    break
+                size = min(len(first), int(max(0.0, until_ms - self._begin_ms) * self.sample_rate / 500 + 0.5) & ~1)
                 self._kept_bytes -= size
                 self._begin_ms += self._ms(size)
-                forgotten += self._ms(size)
                 if size < len(first):
                     self._sent[0] = first[size:]
-                    break
+                    return
             elif until_ms <= self._begin_ms:
-                break
-            self._sent.popleft()
-        return forgotten
+                return
+            self._take_first()
+
+    def _take_first(self) -> Noted:
+        first = self._sent.popleft()
+        if isinstance(first, InputImageBufferAppend):
+            self._images -= 1
+        return first
+
+    def _through_commit(self) -> None:
+        """Manual mode: everything up to the oldest commit has been dealt with."""
+        if any(isinstance(each, InputAudioBufferCommit) for each in self._sent):
+            size = sum(
+                len(each)
+                for each in _until(self._sent, lambda each: isinstance(each, InputAudioBufferCommit))
+                if isinstance(each, bytes)
+            )
+            self._deal(self._begin_ms + self._ms(size))
+            while not isinstance(self._take_first(), InputAudioBufferCommit):
+                pass
+
+    # What the server sends.
 
     def received(self, event: ServerEvent) -> ServerEvent | None:
+        self._heard_at = self._clock()
         if isinstance(event, InputAudioBufferSpeechStarted):
-            return msgspec.structs.replace(event, audio_start_ms=round(event.audio_start_ms + self._base_ms))
+            return self._started(event)
         if isinstance(event, InputAudioBufferSpeechStopped):
-            end_ms = event.audio_end_ms + self._base_ms
-            self._ends[event.item_id or ""] = end_ms
-            return msgspec.structs.replace(event, audio_end_ms=round(end_ms))
-        if isinstance(event, self._completions()):
-            self._completed(event)
+            return self._stopped(event)
+        self._observe(event)
         return event
 
-    def _completions(self) -> tuple[type[Event], ...]:
-        """The events by which an utterance is dealt with."""
-        return (ConversationItemInputAudioTranscriptionCompleted, ConversationItemInputAudioTranscriptionFailed)
+    def _started(self, event: InputAudioBufferSpeechStarted) -> InputAudioBufferSpeechStarted:
+        at_ms = event.audio_start_ms + self._base_ms
+        if not self._speaking and not self._ends:
+            self._deal(at_ms - LEAD_MS)
+        self._speaking = True
+        return _changed(event, audio_start_ms=round(at_ms)) if self._base_ms else event
 
-    def _completed(self, event: Any) -> None:
-        end_ms = self._ends.pop(getattr(event, "item_id", None) or "", None)
-        if end_ms is not None:
-            self._forget(end_ms)
+    def _stopped(self, event: InputAudioBufferSpeechStopped) -> InputAudioBufferSpeechStopped:
+        end_ms = event.audio_end_ms + self._base_ms
+        self._speaking = False
+        self._ends[event.item_id or ""] = end_ms
+        return _changed(event, audio_end_ms=round(end_ms)) if self._base_ms else event
+
+    def _observe(self, event: ServerEvent) -> None:
+        """See by which events an utterance is dealt with."""
+        if isinstance(
+            event, (ConversationItemInputAudioTranscriptionCompleted, ConversationItemInputAudioTranscriptionFailed)
+        ):
+            self._completed(event.item_id or "")
+
+    def _completed(self, item_id: str) -> None:
+        """An utterance has been dealt with, and those before it; without a name it is the oldest."""
+        self.progress += 1
+        if item_id in self._ends:
+            self._deal(self._ends[item_id])
+        elif self._ends:
+            self._deal(min(self._ends.values()))
         else:
-            self._forget_commit()
+            self._through_commit()
 
-    def _forget_commit(self) -> None:
-        """Manual mode: let everything up to the oldest commit go."""
-        if not any(isinstance(each, InputAudioBufferCommit) for each in self._sent):
-            return
-        while self._sent:
-            first = self._sent.popleft()
-            if isinstance(first, bytes):
-                self._kept_bytes -= len(first)
-                self._begin_ms += self._ms(len(first))
-            else:
-                break
+    # Coming back.
+
+    def broke(self) -> None:
+        super().broke()
+        self._marks.clear()
 
     def resume(self) -> tuple[list[ClientEvent], Lost]:
         self._base_ms = self._begin_ms
         self._ends.clear()
-        events = [InputAudioBufferAppend(audio=each) if isinstance(each, bytes) else each for each in self._sent]
-        lost = Lost(
-            audio_ms=self._dropped_ms,
-            notes=("input audio older than the journal keeps",) if self._dropped_ms else (),
-        )
-        self._dropped_ms = 0.0
-        return self._end(events), lost
+        self._speaking = False
+        events, _ = super().resume()
+        kept = list(_after_audio(events))
+        gone = max(0.0, self._begin_ms - self._dealt_ms)
+        self._dealt_ms = self._begin_ms
+        notes = ("input audio older than the journal keeps",) if gone else ()
+        count, self._lost_images = len(events) - len(kept) + self._lost_images, 0
+        return kept, Lost(audio_ms=gone, events=count, notes=notes)
+
+
+def _until(noted: Iterable[Noted], end: Callable[[Noted], bool]) -> Iterable[Noted]:
+    for each in noted:
+        if end(each):
+            return
+        yield each
+
+
+def _after_audio(events: Iterable[ClientEvent]) -> Iterable[ClientEvent]:
+    """The events without the commits and images that a session refuses, because no audio is left before them."""
+    audio = False
+    for event in events:
+        if audio or not isinstance(event, (InputAudioBufferCommit, InputImageBufferAppend)):
+            yield event
+        audio = audio or isinstance(event, InputAudioBufferAppend)
 
 
 class AnswerJournal(AudioJournal):
-    """LiveTranslate: an utterance is dealt with when its response is done."""
+    """LiveTranslate: an utterance is dealt with when its response is done, or when there was nothing to translate."""
 
-    def _completions(self) -> tuple[type[Event], ...]:
-        return (ResponseDone,)
+    def __init__(self, kept_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(kept_s, clock)
+        self._answering = ""  # the utterance that the response in progress translates, where it is known
+        self._answered = ""  # one whose response was done before its speech had stopped
 
-    def _completed(self, event: Any) -> None:  # noqa: ARG002 - a response does not name its utterance
-        if self._ends:  # responses end in the order of the utterances
-            self._forget(self._ends.pop(next(iter(self._ends))))
-        else:
-            self._forget_commit()
+    def _stopped(self, event: InputAudioBufferSpeechStopped) -> InputAudioBufferSpeechStopped:
+        seen = super()._stopped(event)
+        if event.item_id and event.item_id == self._answered:
+            self._completed(event.item_id)
+        return seen
 
-
-class ConversationJournal(AnswerJournal):
-    """Omni: the audio of the turn in progress, and the conversation so far as text items.
-
-    What was said by voice in turns that are over comes back as its transcript; a turn in progress comes back as its
-    audio. Images do not come back, and are counted as lost.
-    """
-
-    def __init__(self, kept_s: float) -> None:
-        super().__init__(kept_s)
-        self._items: list[dict[str, Any]] = []
-        self._turn: list[dict[str, Any]] = []  # what was said in the turn in progress, by voice and by the model
-        self._asked: ResponseCreate | None = None  # a response.create that has no response yet, or none that is done
-        self._images = 0
-
-    def sent(self, event: ClientEvent) -> None:
-        super().sent(event)
-        if isinstance(event, ConversationItemCreate):
-            self._items.append(event.item)
-        elif isinstance(event, ResponseCreate):
-            self._asked = event
-        elif event.type == "input_image_buffer.append":
-            self._images += 1
-
-    def received(self, event: ServerEvent) -> ServerEvent | None:
-        if isinstance(event, ConversationItemInputAudioTranscriptionCompleted):
-            self._say("user", "input_text", event.transcript)
-        elif isinstance(event, ResponseTextDone):
-            self._say("assistant", "text", event.text)
-        elif isinstance(event, ResponseAudioTranscriptDone):
-            self._say("assistant", "text", event.transcript)
+    def _observe(self, event: ServerEvent) -> None:
+        if isinstance(event, ConversationItemCreated) and event.item.role == "assistant":
+            self._answering = event.previous_item_id or ""
         elif isinstance(event, ResponseDone):
-            self._asked = None
-            self._items += self._turn
-            self._turn = []
-        return super().received(event)
-
-    def _say(self, role: str, kind: str, text: str) -> None:
-        if text:
-            self._turn.append({"type": "message", "role": role, "content": [{"type": kind, "text": text}]})
+            answered, self._answering = self._answering, ""
+            if answered and self._speaking and answered not in self._ends:
+                self._answered = answered
+            else:
+                self._completed(answered)
+        elif isinstance(event, ConversationItemInputAudioTranscriptionFailed) or (
+            isinstance(event, ConversationItemInputAudioTranscriptionCompleted) and not event.transcript.strip()
+        ):
+            self._completed(event.item_id or "")
 
     def resume(self) -> tuple[list[ClientEvent], Lost]:
-        events, lost = super().resume()
-        self._turn = []
-        history: list[ClientEvent] = [ConversationItemCreate(item=item) for item in self._items]
-        if self._asked is not None:
-            events.append(self._asked)
-        if self._images:
-            notes = (*lost.notes, f"{self._images} images that had been sent")
-            lost = msgspec.structs.replace(lost, events=lost.events + self._images, notes=notes)
-            self._images = 0
-        return [*history, *events], lost
-
-
-def journal_for(family: Family, kept_s: float) -> Journal:
-    """The journal that a family needs."""
-    if family is Family.TTS:
-        return TextJournal()
-    kind = {
-        Family.ASR: AudioJournal,
-        Family.LIVE_TRANSLATE: AnswerJournal,
-        Family.OMNI: ConversationJournal,
-    }[family]
-    return kind(kept_s)
+        self._answering = self._answered = ""
+        return super().resume()

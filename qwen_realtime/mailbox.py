@@ -47,7 +47,8 @@ class Mailbox:
             self._room.clear()
             if self._full():
                 self._room.wait(1.0)  # a slice: whatever set it between the two looks is seen at the next
-        self._put_bytes += size
+        if size:  # a recovering thread may put what has none, beside the receiving one
+            self._put_bytes += size
         self._queue.put((event, size))
         self.ring()
 

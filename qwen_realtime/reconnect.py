@@ -5,10 +5,21 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .errors import AuthenticationError, ConfigError, HandshakeError, ProtocolError, RateLimitError, ServerError
+from .errors import (
+    AuthenticationError,
+    ConfigError,
+    ConnectionClosed,
+    HandshakeError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+)
 from .events import CloseInfo
 
 __all__ = ["ReconnectPolicy"]
+
+# Close codes for what we sent, or may not do: another try would end the same way.
+_FINAL_CODES = frozenset({1002, 1003, 1007, 1008, 1009})
 
 
 @dataclass(frozen=True)
@@ -16,8 +27,8 @@ class ReconnectPolicy:
     """How a client comes back by itself: ``TTSClient(reconnect=ReconnectPolicy())``.
 
     A try follows a break of the connection, never a refused key, a refused setting or a close of your own. The wait
-    doubles from try to try, with jitter, and starts over only when a new session has made progress: a server that
-    accepts and drops again counts as a failure.
+    doubles from try to try, with jitter, and starts over only when a session has dealt with something or has held for
+    longer than ``max_delay``: a server that accepts and drops again counts as a failure.
 
     Args:
         max_attempts: tries in a row before it is given up.
@@ -63,9 +74,13 @@ class ReconnectPolicy:
             return True
         if isinstance(cause, HandshakeError):
             return not isinstance(cause, AuthenticationError) and not 300 <= cause.status < 500
-        return not isinstance(cause, (ConfigError, ServerError, ProtocolError))
+        if isinstance(cause, ServerError):
+            return cause.code.startswith("Throttling") or cause.type in ("server_error", "rate_limit_error")
+        if isinstance(cause, ConnectionClosed):
+            return cause.code not in _FINAL_CODES
+        return not isinstance(cause, (ConfigError, ProtocolError))
 
     @staticmethod
     def broke(info: CloseInfo) -> bool:
         """Whether a connection ended in a way that is worth another: not by us, and not for what we sent."""
-        return info.by in ("network", "server") and info.code not in (1002, 1003, 1007, 1008, 1009)
+        return info.by in ("network", "server") and info.code not in _FINAL_CODES

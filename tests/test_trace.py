@@ -19,7 +19,6 @@ from qwen_realtime.trace import Trace, read_trace
 
 from .peer import polite
 
-
 SOUND = bytes(range(256)) * 4
 
 

@@ -352,7 +352,11 @@ class AudioPlayer:
         latency_s = self._speaker.latency_ms / 1000
         if self.monitor is not None and block.parts:
             heard_at = time.monotonic() + latency_s - len(block.samples) / self.sample_rate
-            self.monitor(block.samples, heard_at)
+            try:
+                self.monitor(block.samples, heard_at)
+            except Exception:  # the sound goes on without whoever listens in
+                _log.exception("the monitor of the player failed, and is not called again")
+                self.monitor = None
         with self._changed:
             self._attempts = 0
             self._progress_at = time.monotonic()

@@ -97,8 +97,9 @@ def test_what_nobody_takes_is_dropped_oldest_first_and_counted() -> None:
     source = ArrayInput(sound, RATE, speed=None)
     microphone = Microphone(source=source, queue_s=0.5)
     microphone.start()
-    thread = next(thread for thread in threading.enumerate() if thread.name == "qwen-microphone")
-    thread.join(5)
+    for thread in threading.enumerate():
+        if thread.name == "qwen-microphone":
+            thread.join(5)
     assert microphone.overflows == 5
     assert b"".join(microphone) == sound[RATE // 2 :].tobytes()
     source.overflows = 3

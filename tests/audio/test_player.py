@@ -43,9 +43,11 @@ def wait_until_held(output: MemoryOutput) -> None:
 def test_everything_is_heard_after_drain() -> None:
     """Played unaltered, in order, counted to the sample; the thread ends with the player."""
     output, sound = MemoryOutput(), noise(1.01, RATE)
+    output.grip()
     player = AudioPlayer(output=output)
     for at in range(0, len(sound), 2401):
         assert player.write(sound[at : at + 2401], tag="a")
+    output.let_go()
     assert player.drain(5)
     assert player.played_ms == 1010.0
     assert player.buffered_ms == 0
@@ -59,10 +61,12 @@ def test_everything_is_heard_after_drain() -> None:
 def test_half_samples_find_their_other_half() -> None:
     """Chunks of odd length play as if they had been one."""
     output, sound = MemoryOutput(), noise(0.1, RATE)
+    output.grip()
     with AudioPlayer(output=output) as player:
         pcm = sound.tobytes()
         for at in range(0, len(pcm), 333):
             player.write(pcm[at : at + 333])
+        output.let_go()
     assert np.array_equal(output.samples[: len(sound)], sound)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,10 +24,11 @@ PATIENCE_S = 10
 OPENERS = 8
 
 
-def measure(side: str, port: int, count: int, seconds: float) -> Figures:
+def measure(side: str, port: int, count: int, seconds: float, interval_ms: float = 5) -> Figures:
     """Run ``count`` sessions; how long after their writing deltas were handled, and what share of a core that took.
 
-    Sessions begin at random points of the period. A delta that was not handled at all by the end counts as late.
+    ``interval_ms`` is how long a thread may keep others waiting for the interpreter (``sys.setswitchinterval``; Python's
+    own is 5). Sessions begin at random points of the period. A delta that was not handled at all by the end counts as late.
     """
     handled: list[tuple[int, int]] = []  # when it was written, and how much later it was handled; nanoseconds
 
@@ -35,6 +37,7 @@ def measure(side: str, port: int, count: int, seconds: float) -> Figures:
         written = int(event_id[6:])
         handled.append((written, now - written))
 
+    sys.setswitchinterval(interval_ms / 1000)
     signal.alarm(CONNECT_S)
     with ThreadPoolExecutor(OPENERS) as openers:
         sessions = list(openers.map(lambda _: open_tts(side, port, on_delta), range(count)))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from subprocess import CalledProcessError
 
 from .harness import Figures, Line, Report, measured, serving, where_it_goes
 
 STEPS = {
-    "vendor": (10, 20, 40, 60, 80, 100, 125, 150, 200),
-    "ours": (100, 250, 500, 750, 1000, 1250, 1500, 2000, 2500),
+    "vendor": (20, 40, 60, 80, 100, 110, 120, 130, 150, 200),
+    "ours": (100, 250, 500, 750, 1000, 1100, 1250, 1500, 2000),
     "floor": (500, 1000, 2000, 3000),
 }
-QUICK_STEPS = {"vendor": (20, 40, 60, 80, 100), "ours": (100, 500, 1000), "floor": (1000,)}
+QUICK_STEPS = {"vendor": (40, 80, 100, 120), "ours": (100, 500, 1000), "floor": (1000,)}
+
+# Python's own, and what a program with very many threads may set by sys.setswitchinterval. Threads that wait for the
+# interpreter wake once per interval, all of them; a process that falls behind for a moment may not get up again.
+INTERVALS_MS = (5, 50)
 
 # A step that fails is tried again: other programs of the machine may have been to blame.
 ATTEMPTS = 2
@@ -21,57 +26,71 @@ ATTEMPTS = 2
 def run(*, quick: bool) -> Report:
     """The benchmark."""
     report = Report("sessions")
-    carried: dict[str, int] = {}
     with serving() as port:
-        for side, steps in (QUICK_STEPS if quick else STEPS).items():
-            curve: list[Figures] = []
-            carried[side] = 0
-            for count in steps:
-                step = _step(side, port, count, 3 if quick else 6)
-                if step:
-                    curve.append(step)
-                if not step or step["late"]:
-                    break
-                carried[side] = count
-            report.figures[side] = curve
-            report.notes.append(_drawn(side, curve))
+        for interval in INTERVALS_MS:
+            for side, steps in (QUICK_STEPS if quick else STEPS).items():
+                mine = {"port": port, "seconds": 3 if quick else 6, "interval_ms": interval}
+                curve = _curve(side, steps, mine)
+                report.figures[f"{side}, {interval} ms"] = curve
+                report.notes.append(f"{side}, switch interval {interval} ms: {_drawn(curve)}")
+            report.lines += _lines(interval, report.figures)
         report.notes += where_it_goes("paced", "the CPU time of a delta", {"port": port, "count": 200, "seconds": 3})
+    return report
+
+
+def _curve(side: str, steps: Sequence[int], parameters: Figures) -> list[Figures]:
+    """Points of the curve, up to the first with a late delta."""
+    curve: list[Figures] = []
+    for count in steps:
+        step = _step(side, count, parameters)
+        if step:
+            curve.append(step)
+        if not step or step["late"]:
+            break
+    return curve
+
+
+def _lines(interval: int, curves: Figures) -> list[Line]:
+    in_time = {
+        side: [step for step in curves[f"{side}, {interval} ms"] if not step["late"]]
+        for side in ("vendor", "ours", "floor")
+    }
+    carried = {side: max((step["count"] for step in curve), default=0) for side, curve in in_time.items()}
     times = carried["ours"] / max(1, carried["vendor"])
-    fit = _fit([step for step in report.figures["ours"] if not step["late"]])
-    report.lines = [
+    _, slope, straight = _fit(in_time["ours"])
+    return [
         Line(
-            "real-time sessions, every delta handled within 100 ms",
+            f"sessions with every delta within 100 ms, switch interval {interval} ms",
             {side: str(count) for side, count in carried.items()},
-            found=f"{times:.0f}x vendor",
-            wanted="10x",
-            passed=times >= 10,
+            f"{times:.1f}x vendor",
+            "10x",
+            times >= 10,
         ),
         Line("", {}, str(carried["ours"]), "1000", carried["ours"] >= 1000),
         Line(
             "CPU against sessions",
-            {"ours": f"{fit[1]:.3f} % of a core each"},
-            found=f"R2 {fit[2]:.3f}",
-            wanted="linear (R2 0.98)",
-            passed=fit[2] >= 0.98,
+            {"ours": f"{slope:.3f} % of a core each"},
+            f"R2 {straight:.3f}",
+            "linear (R2 0.98)",
+            straight >= 0.98,
         ),
     ]
-    return report
 
 
-def _step(side: str, port: int, count: int, seconds: float) -> Figures:
+def _step(side: str, count: int, parameters: Figures) -> Figures:
     """One point of the curve; empty where the process broke down."""
     step: Figures = {}
     for _ in range(ATTEMPTS):
         with suppress(CalledProcessError):
-            step = measured("paced", side, port=port, count=count, seconds=seconds)
+            step = measured("paced", side, count=count, **parameters)
             if not step["late"]:
                 break
     return step
 
 
-def _drawn(side: str, curve: list[Figures]) -> str:
+def _drawn(curve: list[Figures]) -> str:
     """A curve as text."""
-    lines = [f"{side}: CPU against sessions, one column for 2.5 % of a core"]
+    lines = ["CPU against sessions, one column for 2.5 % of a core"]
     for step in curve:
         bar = "#" * round(step["cpu_percent"] / 2.5)
         times = f"p50 {step['p50_ms']:.2f} ms, p99 {step['p99_ms']:.1f} ms, max {step['max_ms']:.0f} ms"

@@ -1,0 +1,149 @@
+"""What users see: results on stdout, what is going on on stderr, and JSON lines in place of both for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+__all__ = ["Screen", "caption", "logging_to_stderr", "tell_error"]
+
+# What the package logs and then raises; it is told once.
+_RAISED = ("the server reports", "no sound any more", "no microphone any more")
+
+
+def tell_error(message: str, hint: str = "", *, kind: str = "UsageError", as_json: bool = False) -> None:
+    """Tell what went wrong in one line on stderr; with ``as_json`` as an object on stdout, too."""
+    text = " ".join(message.split()).rstrip(".")
+    click.echo(f"qwen-realtime: {text}{f' ({hint})' if hint else ''}", err=True)
+    if as_json:
+        click.echo(json.dumps({"type": "error", "kind": kind, "message": text, "hint": hint}, ensure_ascii=False))
+
+
+def caption(text: str, stash: str = "", speaker: str = "") -> Text:
+    """A caption: what is certain in bold, what may still change dim."""
+    line = Text()
+    line.append(f"{speaker} " if speaker else "", style="cyan")
+    line.append(text, style="bold")
+    return line.append(stash, style="dim")
+
+
+class Screen:
+    """Where a command writes. Any thread may; handlers do.
+
+    Args:
+        as_json: results are JSON lines, and stderr stays quiet but for errors.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.err = Console(stderr=True, highlight=False, soft_wrap=False)
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._lock = threading.Lock()  # guards the draft and the order of lines; held for a write to the terminal
+        self._live: Live | None = None
+        self._drafts: dict[str, RenderableType] = {}
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a person to watch captions grow."""
+        return self.err.is_terminal and not self.as_json
+
+    def info(self, text: str) -> None:
+        """Tell what is going on; not to machines."""
+        if not self.as_json:
+            with self._lock:
+                (self._live.console if self._live else self.err).print(Text(text, style="dim"), soft_wrap=True)
+
+    def result(self, shown: Text | str = "", /, **fields: Any) -> None:
+        """Give a result: a line for people, or its fields for machines."""
+        with self._lock:
+            if self.as_json:
+                if fields:
+                    click.echo(json.dumps(fields, ensure_ascii=False))
+            elif self._live is not None and self._out.is_terminal:
+                self._live.console.print(shown)  # both are the same terminal: above the drafts
+            else:
+                self._out.print(shown)
+
+    def result_for_machines(self, **fields: Any) -> None:
+        """Give a result that people have been told already."""
+        if self.as_json:
+            self.result(**fields)
+
+    def table(self, renderable: RenderableType) -> None:
+        """Print something of several lines."""
+        self._out.print(renderable)
+
+    # Drafts: lines that stay at the bottom and change.
+
+    @contextmanager
+    def live(self, *fixed: RenderableType) -> Iterator[None]:
+        """Show drafts meanwhile, and below them what is fixed, such as a progress bar."""
+        if not self.is_live:
+            yield
+            return
+        self._drafts = {}
+        live = Live(
+            get_renderable=lambda: Group(*self._drafts.values(), *fixed),
+            console=self.err,
+            refresh_per_second=12,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def draft(self, line: RenderableType | None, key: str = "") -> None:
+        """Show or replace a draft, or take it away with ``None``."""
+        if line is None:
+            self._drafts = {name: kept for name, kept in self._drafts.items() if name != key}
+        else:
+            self._drafts = {**self._drafts, key: line}  # replaced as a whole: the display reads it on its own thread
+
+
+class _OneLine(logging.Formatter):
+    """Log records as lines like ours, without tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"qwen-realtime: {record.getMessage()}"
+
+
+@contextmanager
+def logging_to_stderr(*, debug: bool) -> Iterator[None]:
+    """Show the package's log and its warnings as lines of this program, meanwhile."""
+    log = logging.getLogger("qwen_realtime")
+    before = (log.level, log.propagate, warnings.showwarning)
+    shown = logging.StreamHandler()
+    if debug:
+        shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s: %(message)s"))
+        log.setLevel(logging.DEBUG)
+    else:
+        shown.setFormatter(_OneLine())
+        shown.addFilter(lambda record: not record.getMessage().startswith(_RAISED))
+        shown.setLevel(logging.WARNING)
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        click.echo(f"qwen-realtime: {message}", err=True)
+
+    log.addHandler(shown)
+    log.propagate = False
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        log.removeHandler(shown)
+        log.level, log.propagate, warnings.showwarning = before

@@ -1,0 +1,234 @@
+"""``transcribe``: recordings, a folder of them, or the microphone become text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..errors import RealtimeError
+from ..events import (
+    ConversationItemInputAudioTranscriptionCompleted,
+    ConversationItemInputAudioTranscriptionFailed,
+    ConversationItemInputAudioTranscriptionText,
+    InputAudioBufferSpeechStarted,
+    InputAudioBufferSpeechStopped,
+)
+from ..families import ASRClient
+from ..hints import server_error
+from ..protocol import Family
+from ..results import Utterance
+from ..sources import pcm_blocks
+from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, one_target, until_enter
+from .options import Target, connecting
+from .output import Screen, caption, tell_error
+from .transcripts import FORMATS, format_of, rendered
+
+__all__ = ["transcribe"]
+
+
+# A share of the recording that tells enough to guess the rest.
+KNOWN = 0.03
+
+
+@click.command(short_help="Speech becomes text: files, folders or the microphone.")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[WAV|FOLDER]...")
+@click.option("--language", "-l", metavar="CODE", help="The language spoken, such as en. [default: detected]")
+@click.option("--format", "-f", "kind", type=click.Choice(FORMATS), help="[default: as -o is named, else txt]")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File, or a folder for one file each.")
+@click.option("--pace", type=click.Choice(["fast", "realtime"]), default="fast", show_default=True)
+@click.option("--device", help="Microphone: its number or part of its name; see devices.")
+@connecting(Family.ASR)
+def transcribe(
+    target: Target,
+    paths: tuple[Path, ...],
+    language: str | None,
+    kind: str | None,
+    output: Path | None,
+    pace: Literal["fast", "realtime"],
+    device: str | None,
+) -> int:
+    """Turn WAV files, folders of them, or (without any) the microphone into text.
+
+    Captions grow while it listens: bold is certain, dim may still change.
+    """
+    recordings = find_recordings(paths)
+    one_target(recordings, output)
+    kind = format_of(kind, output)
+    if language:
+        target.options.setdefault("input_audio_transcription", {})["language"] = language
+    with target.service() as where:
+        if not recordings:
+            return _from_microphone(target.screen, where, device, output, kind)
+        if output is not None and (len(recordings) > 1 or not output.suffix):
+            output.mkdir(parents=True, exist_ok=True)
+        failed = 0
+        for number, path in enumerate(recordings, 1):
+            where_now = {**where, "trace": _numbered(where["trace"], number)} if where.get("trace") else where
+            title = f"{number}/{len(recordings)} {path.name}" if len(recordings) > 1 else path.name
+            try:
+                heard = _from_file(target.screen, where_now, path, pace, title, show=kind == "txt" and output is None)
+                _deliver(target.screen, heard, path, output, kind)
+            except RealtimeError as error:
+                if len(recordings) == 1:
+                    raise
+                failed += 1
+                tell_error(f"{path}: {error.message}", error.hint, kind=type(error).__name__)
+        return 1 if failed else 0
+
+
+def _numbered(trace: Path, number: int) -> Path:
+    """One trace per recording: each is a session of its own."""
+    return trace if number == 1 else trace.with_stem(f"{trace.stem}-{number}")
+
+
+class _Captions:
+    """Collects utterances and shows them; its handlers run on the dispatching thread."""
+
+    def __init__(self, screen: Screen, client: ASRClient, *, show: bool = True) -> None:
+        self.heard_ms = 0.0
+        self.utterances: dict[str, Utterance] = {}
+        self.on_progress: Any = lambda: None
+        self._spans: dict[str, tuple[int | None, int | None]] = {}
+        self._screen = screen
+        self._show = show
+        client.on(InputAudioBufferSpeechStarted, self._started)
+        client.on(InputAudioBufferSpeechStopped, self._stopped)
+        client.on(ConversationItemInputAudioTranscriptionText, self._grows)
+        client.on(ConversationItemInputAudioTranscriptionCompleted, self._completed)
+        client.on(ConversationItemInputAudioTranscriptionFailed, self._failed)
+
+    @property
+    def result(self) -> tuple[Utterance, ...]:
+        """What was said, in order."""
+        return tuple(self.utterances.values())
+
+    def _at(self, ms: int) -> None:
+        self.heard_ms = max(self.heard_ms, ms)
+        self.on_progress()
+
+    def _started(self, event: InputAudioBufferSpeechStarted) -> None:
+        self._spans[event.item_id or ""] = (event.audio_start_ms, None)
+        self._at(event.audio_start_ms)
+
+    def _stopped(self, event: InputAudioBufferSpeechStopped) -> None:
+        start, _ = self._spans.get(event.item_id or "", (None, None))
+        self._spans[event.item_id or ""] = (start, event.audio_end_ms)
+        self._at(event.audio_end_ms)
+
+    def _grows(self, event: ConversationItemInputAudioTranscriptionText) -> None:
+        self._screen.draft(caption(event.text, event.stash), "caption")
+
+    def _completed(self, event: ConversationItemInputAudioTranscriptionCompleted) -> None:
+        self._take(event.item_id or "", Utterance(event.transcript, language=event.language or ""))
+
+    def _failed(self, event: ConversationItemInputAudioTranscriptionFailed) -> None:
+        self._take(event.item_id or "", Utterance("", error=event.error.message or "not recognised"))
+
+    def _take(self, item: str, utterance: Utterance) -> None:
+        self._screen.draft(None, "caption")
+        start, end = self._spans.pop(item, (None, None))
+        utterance = utterance._replace(start_ms=start, end_ms=end)
+        if not utterance.text and not utterance.error:
+            return
+        self.utterances[item] = utterance
+        if utterance.error:
+            self._screen.info(f"(not recognised: {utterance.error})")
+        elif self._screen.as_json:
+            self._screen.result(type="utterance", **{key: value for key, value in utterance._asdict().items() if value})
+        elif self._show:
+            self._screen.result(utterance.text)
+
+
+def _progress(screen: Screen) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+    )
+    return Progress(*columns, console=screen.err, auto_refresh=False, expand=True)
+
+
+def _from_file(
+    screen: Screen, where: dict[str, Any], path: Path, pace: Literal["fast", "realtime"], title: str, *, show: bool
+) -> tuple[tuple[Utterance, ...], float]:
+    client = ASRClient(**where)
+    captions = _Captions(screen, client, show=show)
+    blocks = list(pcm_blocks(path, 16000))  # reads the file: what is wrong with it is told before connecting
+    total_ms = sum(map(len, blocks)) / 32
+    bar = _progress(screen)
+    task = bar.add_task(title, total=None)  # it pulses until something is known
+    sent_ms = 0.0
+
+    def advance() -> None:
+        # sent fast, the sound is far ahead of the server; what it says it has heard is the truth then
+        done = min(total_ms, sent_ms if pace == "realtime" else captions.heard_ms)
+        if done > total_ms * KNOWN:
+            bar.update(task, completed=done, total=total_ms)
+
+    def counted() -> Iterator[bytes]:
+        nonlocal sent_ms
+        for block in pcm_blocks(path, client.input_rate):
+            yield block
+            sent_ms += len(block) * 500 / client.input_rate
+            advance()
+
+    captions.on_progress = advance
+    with screen.live(bar):
+        with client:
+            client.stream(counted(), pace)
+            if client.turn_detection is None and sent_ms:
+                client.commit()
+    if client.errors:
+        raise server_error(client.errors[0])
+    return captions.result, total_ms
+
+
+def _from_microphone(screen: Screen, where: dict[str, Any], device: str | None, output: Path | None, kind: str) -> int:
+    client = ASRClient(**where)
+    captions = _Captions(screen, client, show=(output is None and kind == "txt") or screen.is_live)
+    with microphone(16000, device) as mic:
+        keyboard = keyboard_if_any()
+        try:
+            with screen.live(), client:
+                feed = mic.attach(client)
+                screen.info(f"listening … {describe_end(keyboard)}")
+                until_enter(client, keyboard)
+                mic.close()
+                feed.detach()
+        finally:  # also what was heard before Ctrl-C
+            _deliver(screen, (captions.result, captions.heard_ms), Path("microphone"), output, kind)
+    return 0
+
+
+def _deliver(
+    screen: Screen, heard: tuple[tuple[Utterance, ...], float], source: Path, output: Path | None, kind: str
+) -> None:
+    """Write the transcript to its file, or to stdout unless it was shown there as it grew."""
+    utterances, duration_ms = heard
+    text = rendered(utterances, kind, source=str(source), duration_ms=duration_ms)
+    if output is not None:
+        path = output / f"{source.stem}.{kind}" if output.is_dir() else output
+        path.write_text(text, encoding="utf-8")
+        screen.info(f"{len(utterances)} utterances in {duration_ms / 1000:.1f} s → {path}")
+        screen.result_for_machines(type="transcript", source=str(source), file=str(path), utterances=len(utterances))
+    elif screen.as_json:
+        whole = " ".join(each.text for each in utterances if each.text)
+        screen.result(type="transcript", source=str(source), duration_ms=round(duration_ms), text=whole)
+    elif kind != "txt":
+        click.echo(text, nl=False)
