@@ -354,7 +354,7 @@ class AudioPlayer:
             heard_at = time.monotonic() + latency_s - len(block.samples) / self.sample_rate
             try:
                 self.monitor(block.samples, heard_at)
-            except Exception:  # the sound goes on without whoever listens in
+            except Exception:  # noqa: BLE001 - the sound goes on without whoever listens in
                 _log.exception("the monitor of the player failed, and is not called again")
                 self.monitor = None
         with self._changed:

@@ -95,17 +95,32 @@ class Screen:
         live = Live(
             get_renderable=lambda: Group(*self._drafts.values(), *fixed),
             console=self.err,
-            refresh_per_second=12,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
+        over = threading.Event()
+        ticker = threading.Thread(target=self._tick, args=(live, over), name="qwen-screen", daemon=True)
         with live:
             self._live = live
+            ticker.start()
             try:
                 yield
             finally:
+                over.set()
+                ticker.join()
                 self._live = None
+
+    def _tick(self, live: Live, over: threading.Event) -> None:
+        """Draw, ten times a second until it is over; blocks on the terminal.
+
+        Not rich's own thread: it takes no lock between looking where the drafts are and drawing, and a line that
+        another thread prints in between ends up in the wrong place.
+        """
+        while not over.wait(0.1):
+            with self._lock:
+                live.refresh()
 
     def draft(self, line: RenderableType | None, key: str = "") -> None:
         """Show or replace a draft, or take it away with ``None``."""

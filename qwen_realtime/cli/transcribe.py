@@ -189,11 +189,10 @@ def _from_file(
             advance()
 
     captions.on_progress = advance
-    with screen.live(bar):
-        with client:
-            client.stream(counted(), pace)
-            if client.turn_detection is None and sent_ms:
-                client.commit()
+    with screen.live(bar), client:
+        client.stream(counted(), pace)
+        if client.turn_detection is None and sent_ms:
+            client.commit()
     if client.errors:
         raise server_error(client.errors[0])
     return captions.result, total_ms

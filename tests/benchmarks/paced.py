@@ -27,8 +27,9 @@ OPENERS = 8
 def measure(side: str, port: int, count: int, seconds: float, interval_ms: float = 5) -> Figures:
     """Run ``count`` sessions; how long after their writing deltas were handled, and what share of a core that took.
 
-    ``interval_ms`` is how long a thread may keep others waiting for the interpreter (``sys.setswitchinterval``; Python's
-    own is 5). Sessions begin at random points of the period. A delta that was not handled at all by the end counts as late.
+    Sessions begin at random points of the period. A delta that was not handled at all by the end counts as late.
+    ``interval_ms`` is how long a thread may keep others waiting for the interpreter, as ``sys.setswitchinterval`` sets
+    it; 5 is Python's own.
     """
     handled: list[tuple[int, int]] = []  # when it was written, and how much later it was handled; nanoseconds
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from subprocess import CalledProcessError
 
 from .harness import Figures, Line, Report, measured, serving, where_it_goes
+from .sides import SIDES
 
 STEPS = {
     "vendor": (20, 40, 60, 80, 100, 110, 120, 130, 150, 200),
@@ -51,10 +52,7 @@ def _curve(side: str, steps: Sequence[int], parameters: Figures) -> list[Figures
 
 
 def _lines(interval: int, curves: Figures) -> list[Line]:
-    in_time = {
-        side: [step for step in curves[f"{side}, {interval} ms"] if not step["late"]]
-        for side in ("vendor", "ours", "floor")
-    }
+    in_time = {side: [step for step in curves[f"{side}, {interval} ms"] if not step["late"]] for side in SIDES}
     carried = {side: max((step["count"] for step in curve), default=0) for side, curve in in_time.items()}
     times = carried["ours"] / max(1, carried["vendor"])
     _, slope, straight = _fit(in_time["ours"])
