@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from . import codec
 from .audio.bytes import OddByteCarry, pcm_bytes
 from .chunking import Feed
-from .client import RealtimeClient
+from .client import RealtimeClient, State
 from .errors import ConfigError
 from .events import (
     UNSET,
+    CloseInfo,
     ConversationItemCreate,
     InputAudioBufferAppend,
     InputAudioBufferClear,
@@ -42,12 +43,16 @@ from .settings import (
     input_rate,
     output_rate,
 )
+from .settings.rules import at_path
 from .sources import AudioSource, pcm_blocks
+from .tools import Tool, ToolBox
 
 if TYPE_CHECKING:
     from .audio.bytes import Audio
 
 __all__ = ["ASRClient", "LiveTranslateClient", "OmniClient", "TTSClient"]
+
+F = TypeVar("F", bound=Callable[..., object])
 
 # A longer append is sent in pieces: the service takes 15 MiB at most, and shorter is heard sooner.
 PIECE_BYTES = 64 * 1024
@@ -310,6 +315,70 @@ class OmniClient(_SeeingClient):
     family: ClassVar[Family] = Family.OMNI
     settings_class: ClassVar[type[Settings]] = OmniSettings
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._tools = ToolBox(self)
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+    @overload
+    def tool(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        timeout: float = 30.0,
+    ) -> Callable[[F], F]: ...
+    def tool(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Let the model call a function: a decorator, with or without arguments.
+
+        ::
+
+            @client.tool
+            def get_weather(city: str, unit: Literal["C", "F"] = "C") -> dict[str, float]:
+                \"""The weather in a city, now.\"""
+
+        It is declared when the client connects, or at once where it is open (which blocks as ``update_session`` does).
+        Calls run on threads of their own, ``qwen-tool``, also several at a time. When the response that called is done
+        and all its calls are answered, the outputs are sent in order, and one ``create_response`` with them; so the
+        reply is a response of its own, and ``finish()`` waits for it. A function that raises, or does not end within
+        its timeout, or is called with arguments that do not fit, gives the model an error; a line in the log names it.
+        Calls of other names are left to your own handlers, which answer by :meth:`send_tool_output` within half a
+        minute; where one response calls both, the one ``create_response`` comes after theirs too.
+
+        Args:
+            function: called with keyword arguments; returns text, or anything that JSON can hold.
+            options: ``name``, ``description`` and ``parameters`` (a JSON Schema), which are made of the function's
+                name, docstring and signature where they are left out; ``timeout`` in seconds.
+
+        Raises:
+            ConfigError: the signature makes no schema, the name is taken, or the model has no tools.
+            ConnectionClosed, ServerError: as ``update_session`` does, where the client is open.
+        """
+
+        def register(function: F) -> F:
+            self._tools.add(Tool(function, **options), self._declare)
+            return function
+
+        return register if function is None else register(function)
+
+    def _declare(self, declaration: dict[str, Any]) -> None:
+        """Add a tool to the session's, in place of one with its name."""
+        name = declaration["function"]["name"]
+        others = (each for each in self._wanted.get("tools", ()) if at_path(each, "function.name") != name)
+        tools = [*others, declaration]
+        if self._state is State.NEW:
+            self._wanted = self._checked_settings(None, {**self._wanted, "tools": tools}).to_session()
+        else:
+            self.update_session(tools=tools)
+
+    @property
+    def owes_reply(self) -> bool:
+        """Whether a response is in progress or has been asked for."""
+        return self._session_state.owes_reply
+
     def create_response(self, **overrides: Any) -> None:
         """Ask for a reply: in manual mode, for text, and after tool results.
 
@@ -349,6 +418,7 @@ class OmniClient(_SeeingClient):
         """
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
         self.create_item({"type": "function_call_output", "call_id": call_id, "output": text})
+        self._tools.answered(call_id)
 
     # Omni's servers disagree about session.finish, so the end is to let the reply come and close.
 
@@ -357,7 +427,12 @@ class OmniClient(_SeeingClient):
 
     def _finished(self) -> bool:
         replayed = self._recovery is not None and self._recovery.owes_reply()
-        return not (self._session_state.owes_reply or replayed)
+        return not (self._tools.busy or self._session_state.owes_reply or replayed)
+
+    def _on_end(self, info: CloseInfo) -> None:
+        super()._on_end(info)
+        if self._info is not None:
+            self._tools.end()
 
 
 class LiveTranslateClient(_SeeingClient):

@@ -144,18 +144,18 @@ class SessionState:
 
     def refusal(self, kind: type[ev.ClientEvent]) -> str:
         """Why a client event of this class cannot be taken now, in words; empty where it can."""
+        if self.phase is Phase.READY and kind in CLIENT_EVENTS_OF[self.family]:
+            if kind is ev.SessionUpdate and self.input_started and self.family in _UPDATED_ONCE:
+                return "session already started: its settings cannot be changed after input began"
+            if kind is ev.InputImageBufferAppend and not self.audio_started:
+                return "append image before append audio"
+            return ""
         name = str(kind.__struct_config__.tag)
         if kind not in CLIENT_EVENTS_OF[self.family]:
             return f"{name} is not an event of {self.family.value}"
-        if self.phase is Phase.AWAITING_SESSION:
-            return f"{name} before session.created"
-        if self.phase is not Phase.READY:
-            return f"{name} after session.finish"
-        if kind is ev.SessionUpdate and self.input_started and self.family in _UPDATED_ONCE:
-            return "session already started: its settings cannot be changed after input began"
-        if kind is ev.InputImageBufferAppend and not self.audio_started:
-            return "append image before append audio"
-        return ""
+        return (
+            f"{name} before session.created" if self.phase is Phase.AWAITING_SESSION else f"{name} after session.finish"
+        )
 
     def advance(self, event: ev.Event) -> None:
         """Take one event of either side into account, in the order of the wire."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .conversation import ConversationJournal
 from .errors import ConnectionClosed
 from .events import (
     ClientEvent,
@@ -23,7 +22,7 @@ from .events import (
     SessionFinish,
     SessionUpdated,
 )
-from .journal import AnswerJournal, AudioJournal, Journal, TextJournal
+from .journal import AudioJournal, Journal, journal_for
 from .protocol import CONTENT, Family
 from .reconnect import ReconnectPolicy
 
@@ -37,18 +36,6 @@ HISTORY_S = 3.0
 
 # A file is sent on, whatever the journal keeps, when the server has dealt with nothing for so long.
 ROOM_S = 5.0
-
-
-def journal_for(family: Family, kept_s: float) -> Journal:
-    """The journal that a family needs."""
-    if family is Family.TTS:
-        return TextJournal()
-    kinds = {
-        Family.ASR: AudioJournal,
-        Family.LIVE_TRANSLATE: AnswerJournal,
-        Family.OMNI: ConversationJournal,
-    }
-    return kinds[family](kept_s)
 
 
 class Recovery:

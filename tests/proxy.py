@@ -57,14 +57,16 @@ class Proxy:
         connections: how many were made.
     """
 
-    def __init__(self, url: str, *, down: Way = Way(), up: Way = Way(), faulty: int | None = None) -> None:  # noqa: B008
+    def __init__(self, url: str, *, down: Way = Way(), up: Way = Way(), faulty: int | None = None) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname or "", parts.port or 0)
         self._ways = (down, up)
         self._faulty = faulty
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = parts._replace(netloc=f"{'localhost' if parts.scheme == 'wss' else '127.0.0.1'}:{self.port}").geturl()
+        self.url = parts._replace(
+            netloc=f"{'localhost' if parts.scheme == 'wss' else '127.0.0.1'}:{self.port}"
+        ).geturl()
         self.connections = 0
         self._relays: list[_Relay] = []
         self._refusing = False

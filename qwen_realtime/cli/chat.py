@@ -89,7 +89,7 @@ def _player(screen: Screen, stack: ExitStack, device: str | None, play: bool | N
     except AudioError as error:
         if play or device:
             raise
-        screen.info(f"(no sound: {error.message})")
+        screen.info(f"(no sound: {error.message.partition(';')[0]})")
         return None
 
 
@@ -99,7 +99,7 @@ def _microphone(screen: Screen, stack: ExitStack, device: str | None, *, require
     except AudioError as error:
         if required:
             raise
-        screen.info(f"(no microphone, so write: {error.message})")
+        screen.info(f"(no microphone: {error.message.partition(';')[0]})")
         return None
 
 
@@ -122,8 +122,7 @@ class _Talk:
     def _user(self, event: ConversationItemInputAudioTranscriptionCompleted) -> None:
         self._screen.draft(None, "user")
         if event.transcript.strip():
-            line = Text(" you ", style="dim").append(event.transcript.strip(), style="not dim")
-            self._screen.result(line, type="user", text=event.transcript.strip())
+            self._screen.said(" you", event.transcript, type="user")
 
     def _grows(self, delta: str) -> None:
         self._reply += delta
@@ -133,10 +132,9 @@ class _Talk:
         self._screen.draft(None, "reply")
         text, self._reply = self._reply.strip(), ""
         if text:
-            line = Text("qwen ", style="cyan").append(text, style="bold not cyan")
-            if event.response.status not in (None, "completed", ""):
-                line.append(" …", style="dim not bold")
-            self._screen.result(line, type="reply", text=text, status=event.response.status or "")
+            status = event.response.status or ""
+            cut = "" if status in ("completed", "") else " …"
+            self._screen.said("qwen", text + cut, style="cyan", bold=True, type="reply", status=status)
 
 
 def _write(screen: Screen, client: OmniClient, player: Any) -> None:
@@ -154,7 +152,7 @@ def _write(screen: Screen, client: OmniClient, player: Any) -> None:
         if not line.strip():
             continue
         if not is_terminal:
-            screen.result(Text(" you ", style="dim").append(line, style="not dim"), type="user", text=line)
+            screen.said(" you", line, type="user")
         if player is not None and client.cancel_response():
             player.interrupt()
         try:

@@ -96,7 +96,7 @@ class _Show:
 
     def _line(self, label: str, text: str) -> None:
         if not self._screen.as_json:
-            self._screen.result(Text(f"  {label:<7}", style="dim").append(text, style="not dim"))
+            self._screen.said(f"  {label:<6}", text)
 
     def _kept(self, speech: Speech, name: str) -> str:
         if self._output is None:
@@ -118,7 +118,7 @@ class _Show:
         else:
             path, said = recording if isinstance(recording, tuple) else (recording, "")
             source = path
-            self._line("source", f"a human voice, {path}")
+            self._line("source", f"a human voice, {path.name}")
 
         def grow(text: str) -> None:
             self._screen.draft(caption("", text, "  heard "))

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 __all__ = ["Screen", "caption", "logging_to_stderr", "tell_error"]
@@ -63,7 +64,7 @@ class Screen:
             with self._lock:
                 (self._live.console if self._live else self.err).print(Text(text, style="dim"), soft_wrap=True)
 
-    def result(self, shown: Text | str = "", /, **fields: Any) -> None:
+    def result(self, shown: RenderableType = "", /, **fields: Any) -> None:
         """Give a result: a line for people, or its fields for machines."""
         with self._lock:
             if self.as_json:
@@ -73,6 +74,27 @@ class Screen:
                 self._live.console.print(shown)  # both are the same terminal: above the drafts
             else:
                 self._out.print(shown)
+
+    def said(self, speaker: str, text: str, /, *, style: str = "dim", bold: bool = False, **fields: Any) -> None:
+        """Give what somebody said: the speaker in a margin of its own, however long the text.
+
+        Args:
+            speaker: a short word.
+            text: one paragraph.
+            style: of the speaker.
+            bold: the text.
+            fields: for machines, beside the text.
+        """
+        text = " ".join(text.split())
+        line = Text(f"{speaker} ", style=style).append(text, style=f"not dim default {'bold' if bold else 'not bold'}")
+        if self.as_json or not self._out.is_terminal:
+            self.result(line, **fields, text=text)
+            return
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(speaker, style=style), Text(text, style="bold" if bold else ""))
+        self.result(grid)
 
     def result_for_machines(self, **fields: Any) -> None:
         """Give a result that people have been told already."""

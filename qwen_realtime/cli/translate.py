@@ -144,7 +144,7 @@ class _Lines:
     def __init__(self, screen: Screen, client: LiveTranslateClient, spoken: str, to: str) -> None:
         self._screen = screen
         self._client = client
-        self._spoken, self._to = f"{spoken:>3} ", f"{to:>3} "
+        self._spoken, self._to = f"{spoken:>3}", f"{to:>3}"
         self._writer: Any = None
         self._sound_bytes = 0
         self._texts = 0
@@ -169,8 +169,7 @@ class _Lines:
     def _source(self, event: ConversationItemInputAudioTranscriptionCompleted) -> None:
         self._screen.draft(None, "source")
         if event.transcript.strip():
-            text = Text(self._spoken, style="dim").append(event.transcript.strip(), style="not dim")
-            self._screen.result(text, type="source", text=event.transcript.strip())
+            self._screen.said(self._spoken, event.transcript, type="source")
 
     def _grows(self, event: ResponseTextText | ResponseAudioTranscriptText) -> None:
         self._screen.draft(caption(event.text, event.stash, self._to), "translation")
@@ -179,8 +178,7 @@ class _Lines:
         self._screen.draft(None, "translation")
         if text.strip():
             self._texts += 1
-            shown = Text(self._to, style="cyan").append(text.strip(), style="bold not cyan")
-            self._screen.result(shown, type="translation", text=text.strip())
+            self._screen.said(self._to, text, style="cyan", bold=True, type="translation")
 
     def _heard(self, event: ResponseAudioDelta) -> None:
         self._sound_bytes += len(event.delta)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .events import (
+from ..events import (
     ClientEvent,
     ConversationItemCreate,
     ConversationItemCreated,
@@ -32,7 +32,7 @@ from .events import (
     ResponseTextDone,
     ServerEvent,
 )
-from .journal import AudioJournal
+from .audio import AudioJournal
 
 __all__ = ["ConversationJournal"]
 

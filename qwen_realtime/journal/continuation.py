@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .events import ResponseAudioDelta, ResponseCreated, ResponseDone, ResponseEvent, ServerEvent
+from ..events import ResponseAudioDelta, ResponseCreated, ResponseDone, ResponseEvent, ServerEvent
 
 __all__ = ["Continuation", "changed"]
 

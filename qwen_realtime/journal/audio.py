@@ -1,23 +1,13 @@
-"""What was sent and not yet dealt with, so that a new connection can take it up: one journal per kind of family.
-
-A journal is fed with what the client sends and with what the server answers, in order, and it says at a reconnection
-what to send again. It does no I/O and has no lock: :class:`~.recovery.Recovery` guards it.
-
-What it relies on: an utterance that is transcribed (ASR) or answered (LiveTranslate) has been dealt with up to its
-``audio_end_ms``, or up to its commit in manual mode, and so have those before it; a response that is done has spoken
-the text before the oldest commit, or all text where nothing was committed (TTS). Omni's is in :mod:`.conversation`.
-"""
+"""ASR and LiveTranslate: audio goes out, and is dealt with utterance by utterance."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-
-from .events import (
+from ..events import (
     ClientEvent,
     ConversationItemCreated,
     ConversationItemInputAudioTranscriptionCompleted,
@@ -28,27 +18,15 @@ from .events import (
     InputAudioBufferSpeechStarted,
     InputAudioBufferSpeechStopped,
     InputImageBufferAppend,
-    InputTextBufferAppend,
-    InputTextBufferClear,
-    InputTextBufferCleared,
-    InputTextBufferCommit,
     Lost,
-    ResponseAudioDelta,
-    ResponseCancel,
-    ResponseCreated,
     ResponseDone,
-    ResponseEvent,
     ServerEvent,
-    SessionFinish,
 )
+from .base import Journal, Noted
+from .continuation import Continuation, changed
 
-__all__ = ["AnswerJournal", "AudioJournal", "Journal", "TextJournal"]
+__all__ = ["AnswerJournal", "AudioJournal"]
 
-E = TypeVar("E", bound=ServerEvent)
-Noted = bytes | ClientEvent  # input audio as PCM, or any other event
-
-# Text that waits to be spoken: some twenty hours of speech.
-MAX_CHARACTERS = 1_000_000
 MAX_IMAGES = 16
 
 # A server that has said nothing for so long has found no speech in what it had got by then.
@@ -56,199 +34,6 @@ QUIET_S = 10.0
 
 # Before the place where speech is said to begin, this much is kept: a fresh session may need it to notice.
 LEAD_MS = 500.0
-
-
-class Journal:
-    """Base: what was noted, in order, and that the session is being finished.
-
-    Attributes:
-        finishing: whether ``session.finish`` was sent; it is sent again after everything else.
-        progress: grows whenever something was dealt with, or new output came.
-        unanswered: items of the :meth:`history` that the server has yet to take or refuse.
-    """
-
-    def __init__(self) -> None:
-        self.finishing = False
-        self.progress = 0
-        self.unanswered = 0
-        self._sent: deque[Noted] = deque()  # not dealt with, oldest first
-        self._noted = 0  # how many were ever appended to _sent
-        self._up = True  # there is a session that gets what is noted
-
-    def _note(self, what: Noted) -> None:
-        self._sent.append(what)
-        self._noted += 1
-
-    def sent(self, event: ClientEvent) -> bool:
-        """Note what the client sends, before it is sent; ``False`` where it makes no sense to this session."""
-        if isinstance(event, SessionFinish):
-            self.finishing = True
-        return True
-
-    def sent_audio(self, pcm: bytes) -> None:
-        """Note input audio."""
-
-    def received(self, event: ServerEvent) -> ServerEvent | None:
-        """Note what the server sends.
-
-        Returns:
-            The event as the user shall see it; ``None`` where the user has seen it before.
-        """
-        return event
-
-    def configured(self, session: dict[str, Any]) -> None:
-        """The settings in force."""
-
-    def owes_reply(self) -> bool:
-        """Whether the new session will answer something without anybody asking again."""
-        return False
-
-    def broke(self) -> None:
-        """There is no session any more."""
-        self._up = False
-
-    def history(self) -> list[ClientEvent]:
-        """What a fresh session has to know before :meth:`resume`; each is answered by an item or an error."""
-        return []
-
-    def resume(self) -> tuple[list[ClientEvent], Lost]:
-        """Begin anew on a fresh session: what to send again, and what cannot be brought back."""
-        self._up = True
-        return [_event(each) for each in self._sent], Lost()
-
-    def mark(self) -> int:
-        """A place for :meth:`since`: after all that is noted now."""
-        return self._noted
-
-    def since(self, mark: int) -> list[ClientEvent]:
-        """What was noted after a mark."""
-        count = min(self._noted - mark, len(self._sent))
-        return [_event(each) for each in list(self._sent)[len(self._sent) - count :]]
-
-
-def _event(noted: Noted) -> ClientEvent:
-    return InputAudioBufferAppend(audio=noted) if isinstance(noted, bytes) else noted
-
-
-def _changed(event: E, **fields: Any) -> E:
-    """An event with other fields, which keeps the message it came as."""
-    changed = msgspec.structs.replace(event, **fields)
-    changed.__dict__.update(event.__dict__)
-    return changed
-
-
-class TextJournal(Journal):
-    """TTS: the text whose audio has not arrived whole.
-
-    The audio that has arrived of it is dropped by its length when it comes again, and the response keeps the id under
-    which it began: to the user it is one response.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._characters = 0
-        self._lost = 0
-        self._delivered = 0  # bytes of audio that the user has had of the oldest text noted
-        self._skip = 0  # bytes still to be dropped on this connection
-        self._response = ""  # in progress, by the id that the user knows
-        self._broken = ""  # the id of the response that the break cut
-        self._alias = ("", "")  # its id on this connection, and the one that the user knows
-        self._cancelled = False
-
-    def sent(self, event: ClientEvent) -> bool:
-        if isinstance(event, InputTextBufferAppend):
-            self._note(event)
-            self._characters += len(event.text)
-            self._bound()
-        elif isinstance(event, InputTextBufferClear) or (isinstance(event, InputTextBufferCommit) and self._has_text()):
-            self._note(event)
-        elif isinstance(event, ResponseCancel):
-            self._cancelled = bool(self._response)
-        return super().sent(event)
-
-    def _has_text(self) -> bool:
-        """Whether there is text that no commit follows: a commit of nothing is refused, and answered by nothing."""
-        for each in reversed(self._sent):
-            if isinstance(each, InputTextBufferCommit):
-                return False
-            if isinstance(each, InputTextBufferAppend) and each.text.strip():
-                return True
-        return False
-
-    def _bound(self) -> None:
-        while self._characters > MAX_CHARACTERS and len(self._sent) > 1:
-            self._take_first()
-            self._lost += 1
-            self._delivered = self._skip = 0
-
-    def _take_first(self) -> Noted:
-        first = self._sent.popleft()
-        if isinstance(first, InputTextBufferAppend):
-            self._characters -= len(first.text)
-        return first
-
-    def received(self, event: ServerEvent) -> ServerEvent | None:
-        event = self._as_known(event)
-        if isinstance(event, ResponseAudioDelta):
-            return self._new_part(event)
-        if isinstance(event, ResponseCreated):
-            self._response = event.response.id
-        elif isinstance(event, ResponseDone):
-            self._spoken()
-        elif isinstance(event, InputTextBufferCleared):
-            self._cleared()
-        return event
-
-    def _as_known(self, event: ServerEvent) -> ServerEvent:
-        """An event of a response that was begun on a connection before, with the id it had there."""
-        if isinstance(event, ResponseCreated) and self._broken:
-            self._alias, self._broken = (event.response.id, self._broken), ""
-        new, known = self._alias
-        if new and isinstance(event, ResponseEvent) and event.response_id == new:
-            return _changed(event, response_id=known)
-        if new and isinstance(event, (ResponseCreated, ResponseDone)) and event.response.id == new:
-            return _changed(event, response=msgspec.structs.replace(event.response, id=known))
-        return event
-
-    def _new_part(self, event: ResponseAudioDelta) -> ResponseAudioDelta | None:
-        dropped = min(self._skip, len(event.delta))
-        self._skip -= dropped
-        self._delivered += len(event.delta) - dropped
-        if dropped and dropped == len(event.delta):
-            return None
-        self.progress += 1
-        return _changed(event, delta=event.delta[dropped:]) if dropped else event
-
-    def _spoken(self) -> None:
-        """The text up to the oldest commit has been spoken; all of it where nothing was committed."""
-        committed = any(isinstance(each, InputTextBufferCommit) for each in self._sent)
-        while self._sent and not (isinstance(self._take_first(), InputTextBufferCommit) and committed):
-            pass
-        self._delivered = self._skip = 0
-        self._response = ""
-        self._cancelled = False
-        self.progress += 1
-
-    def _cleared(self) -> None:
-        """The oldest clear has taken effect on the text between it and the commit before it."""
-        noted = list(self._sent)
-        at = next((i for i, each in enumerate(noted) if isinstance(each, InputTextBufferClear)), None)
-        if at is None:
-            return
-        begin = at
-        while begin and isinstance(noted[begin - 1], InputTextBufferAppend):
-            begin -= 1
-        self._sent = deque(noted[:begin] + noted[at + 1 :])
-        self._characters = sum(len(each.text) for each in self._sent if isinstance(each, InputTextBufferAppend))
-
-    def resume(self) -> tuple[list[ClientEvent], Lost]:
-        if self._cancelled:
-            self._spoken()
-        self._skip, self._broken = self._delivered, self._response
-        self._alias = ("", "")
-        lost, self._lost = self._lost, 0
-        events, _ = super().resume()
-        return events, Lost(events=lost, notes=("more text than the journal keeps",) if lost else ())
 
 
 class AudioJournal(Journal):
@@ -280,6 +65,7 @@ class AudioJournal(Journal):
         self._marks: deque[tuple[float, float]] = deque()  # until where audio was sent at some times
 
     def configured(self, session: dict[str, Any]) -> None:
+        """Take over the sample rate, and whether the client commits."""
         rate = session.get("sample_rate")
         self.sample_rate = rate if isinstance(rate, int) and rate > 0 else 16000
         self._manual = session.get("turn_detection", {}) is None
@@ -287,6 +73,7 @@ class AudioJournal(Journal):
     # What the client sends.
 
     def sent(self, event: ClientEvent) -> bool:
+        """Note what the client sends, before it is sent."""
         if isinstance(event, InputAudioBufferAppend):
             self.sent_audio(event.audio)
         elif isinstance(event, InputAudioBufferCommit):
@@ -321,6 +108,7 @@ class AudioJournal(Journal):
             self._lost_images += 1
 
     def sent_audio(self, pcm: bytes) -> None:
+        """Note input audio: int16 mono PCM."""
         self._note(pcm)
         self._kept_bytes += len(pcm)
         if self._up:
@@ -390,6 +178,7 @@ class AudioJournal(Journal):
     # What the server sends.
 
     def received(self, event: ServerEvent) -> ServerEvent | None:
+        """Note what the server sends."""
         self._heard_at = self._clock()
         if isinstance(event, InputAudioBufferSpeechStarted):
             return self._started(event)
@@ -403,13 +192,13 @@ class AudioJournal(Journal):
         if not self._speaking and not self._ends:
             self._deal(at_ms - LEAD_MS)
         self._speaking = True
-        return _changed(event, audio_start_ms=round(at_ms)) if self._base_ms else event
+        return changed(event, audio_start_ms=round(at_ms)) if self._base_ms else event
 
     def _stopped(self, event: InputAudioBufferSpeechStopped) -> InputAudioBufferSpeechStopped:
         end_ms = event.audio_end_ms + self._base_ms
         self._speaking = False
         self._ends[event.item_id or ""] = end_ms
-        return _changed(event, audio_end_ms=round(end_ms)) if self._base_ms else event
+        return changed(event, audio_end_ms=round(end_ms)) if self._base_ms else event
 
     def _observe(self, event: ServerEvent) -> None:
         """See by which events an utterance is dealt with."""
@@ -431,10 +220,12 @@ class AudioJournal(Journal):
     # Coming back.
 
     def broke(self) -> None:
+        """There is no session any more."""
         super().broke()
         self._marks.clear()
 
     def resume(self) -> tuple[list[ClientEvent], Lost]:
+        """Begin anew on a fresh session: what to send again, and what cannot be brought back."""
         self._base_ms = self._begin_ms
         self._ends.clear()
         self._speaking = False
@@ -468,8 +259,14 @@ class AnswerJournal(AudioJournal):
 
     def __init__(self, kept_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(kept_s, clock)
+        self._continuation = Continuation()
         self._answering = ""  # the utterance that the response in progress translates, where it is known
         self._answered = ""  # one whose response was done before its speech had stopped
+
+    def received(self, event: ServerEvent) -> ServerEvent | None:
+        """Note what the server sends."""
+        seen = self._continuation.seen(event)
+        return super().received(seen) if seen is not None else None
 
     def _stopped(self, event: InputAudioBufferSpeechStopped) -> InputAudioBufferSpeechStopped:
         seen = super()._stopped(event)
@@ -492,5 +289,7 @@ class AnswerJournal(AudioJournal):
             self._completed(event.item_id or "")
 
     def resume(self) -> tuple[list[ClientEvent], Lost]:
+        """Begin anew on a fresh session: what to send again, and what cannot be brought back."""
         self._answering = self._answered = ""
+        self._continuation.broke()
         return super().resume()
