@@ -46,6 +46,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .audio import AudioPlayer, Microphone, RingBuffer
+    from .batch import Outcome, RateLimit, synthesize_many, transcribe_many
 
 __all__ = [
     "ASRClient",
@@ -66,7 +67,9 @@ __all__ = [
     "Microphone",
     "OmniClient",
     "OmniSettings",
+    "Outcome",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
     "RealtimeClient",
     "RealtimeError",
@@ -86,12 +89,17 @@ __all__ = [
     "__version__",
     "events",
     "synthesize",
+    "synthesize_many",
     "transcribe",
+    "transcribe_many",
     "translate",
 ]
 
-# These need numpy, which is heavy, so they are imported when they are first asked for.
-_LATER = {"AudioPlayer": ".audio", "Microphone": ".audio", "RingBuffer": ".audio"}
+# These need numpy, which is heavy, or are seldom needed, so they are imported when they are first asked for.
+_LATER = {
+    **dict.fromkeys(("AudioPlayer", "Microphone", "RingBuffer"), ".audio"),
+    **dict.fromkeys(("Outcome", "RateLimit", "synthesize_many", "transcribe_many"), ".batch"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ _WIDE_ENDS = "。！？；｡"  # anywhere
 _CLAUSES = (",", ";", ":", "–", "—")  # before a blank
 _WIDE_CLAUSES = "，、："  # anywhere
 
-# Their full stop ends no sentence; where it does all the same, two sentences are spoken as one piece, which nobody hears.
+# Their full stop ends no sentence; where it does all the same, two sentences are one piece, which nobody hears.
 _ABBREVIATIONS = frozenset(
     """
     mr mrs ms dr prof sr jr st mt vs etc cf viz approx dept est inc ltd co corp bros gen col sgt capt lt cmdr rev hon

@@ -129,7 +129,7 @@ class Connection:
                     due = pinged_at + (self._ping_timeout or interval)
                 if now >= self._give_up_at:
                     raise ConnectionClosed("the close frame was not answered", by="client")
-                if now < due or self._ping_interval is None:
+                if now < due or self._ping_interval is None or self._closing:
                     # no longer than the interval: an answer that comes meanwhile begins a new one
                     wait = min(due - now, interval) if now < due else interval
                     message = self._transport.receive(min(wait, self._give_up_at - now))
@@ -140,6 +140,8 @@ class Connection:
                 if unanswered >= UNANSWERED_PINGS and self._ping_timeout is not None:
                     raise ConnectionClosed(f"no sign of life after {unanswered} pings", by="network")
                 self._on_idle()
+                if self._closing:
+                    continue  # the idle moment was used to close
                 self._transport.ping()
                 unanswered, pinged_at = unanswered + 1, time.monotonic()
         except ConnectionClosed as error:

@@ -45,10 +45,12 @@ from .settings import (
 )
 from .settings.rules import at_path
 from .sources import AudioSource, pcm_blocks
-from .tools import Tool, ToolBox
+from .toolbox import ToolBox
+from .tools import Tool
 
 if TYPE_CHECKING:
     from .audio.bytes import Audio
+    from .connection import Connection
 
 __all__ = ["ASRClient", "LiveTranslateClient", "OmniClient", "TTSClient"]
 
@@ -337,8 +339,9 @@ class OmniClient(_SeeingClient):
         ::
 
             @client.tool
-            def get_weather(city: str, unit: Literal["C", "F"] = "C") -> dict[str, float]:
-                \"""The weather in a city, now.\"""
+            def get_weather(city: str, unit: Literal["C", "F"] = "C") -> str:
+                "The weather in a city, now."
+                return f"18 degrees in {city}"
 
         It is declared when the client connects, or at once where it is open (which blocks as ``update_session`` does).
         Calls run on threads of their own, ``qwen-tool``, also several at a time. When the response that called is done
@@ -429,8 +432,8 @@ class OmniClient(_SeeingClient):
         replayed = self._recovery is not None and self._recovery.owes_reply()
         return not (self._tools.busy or self._session_state.owes_reply or replayed)
 
-    def _on_end(self, info: CloseInfo) -> None:
-        super()._on_end(info)
+    def _on_end(self, connection: Connection, info: CloseInfo) -> None:
+        super()._on_end(connection, info)
         if self._info is not None:
             self._tools.end()
 

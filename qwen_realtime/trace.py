@@ -29,7 +29,7 @@ import msgspec
 from .errors import ConfigError
 from .settings import input_rate, output_rate, profile_of
 
-__all__ = ["Line", "Recording", "Trace", "read_trace"]
+__all__ = ["Line", "Recording", "Trace", "add_note", "read_trace"]
 
 log = logging.getLogger("qwen_realtime")
 
@@ -256,6 +256,24 @@ class _SoundFile:
         if self._wave is not None:
             self._wave.close()  # fills in the header's lengths
         self._file.close()
+
+
+def add_note(path: str | os.PathLike[str], kind: str, **facts: Any) -> None:
+    """Add a note to a trace that is closed, such as what a player has come to after the session.
+
+    Args:
+        path: of the trace.
+        kind: becomes the line's type.
+        facts: anything that JSON can hold.
+
+    Raises:
+        ConfigError: there is no such trace.
+        OSError: it cannot be written.
+    """
+    began = datetime.fromisoformat(str(read_trace(path).lines[0].event.get("at") or "1970-01-01T00:00:00+00:00"))
+    t = (datetime.now(timezone.utc) - began).total_seconds()
+    with open(path, "ab") as file:
+        file.write(_encode({"t": round(t, 6), "dir": "note", "event": {"type": kind, **facts}}) + b"\n")
 
 
 # Reading.

@@ -171,9 +171,11 @@ class _Relay:
         self._over = threading.Event()
         self._hole = threading.Event()
         self.passed = 0
+        self._running = 2
+        self._ending = threading.Lock()  # guards _running
         self._threads = [
-            threading.Thread(target=self._pump, args=(far, near, down), name="proxy-down", daemon=True),
-            threading.Thread(target=self._pump, args=(near, far, up), name="proxy-up", daemon=True),
+            threading.Thread(target=self._run, args=(far, near, down), name="proxy-down", daemon=True),
+            threading.Thread(target=self._run, args=(near, far, up), name="proxy-up", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -184,7 +186,7 @@ class _Relay:
 
     def _pump(self, source: socket.socket, target: socket.socket, way: Way) -> None:
         gone = 0
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             while data := source.recv(65536):
                 if way.merge_s:
                     data = self._gather(source, data, way.merge_s)
@@ -197,6 +199,14 @@ class _Relay:
                 gone += len(data)
         if not self._hole.is_set():
             self.cut()
+
+    def _run(self, source: socket.socket, target: socket.socket, way: Way) -> None:
+        self._pump(source, target, way)
+        with self._ending:
+            self._running -= 1
+            last = not self._running
+        if last and self._over.is_set():
+            self._dispose()
 
     def _break(self, way: Way) -> None:
         limit = min(way.cut_at, way.reset_at, way.hole_at)

@@ -94,8 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     with Interrupts(INTERRUPTED), logging_to_stderr(debug=debug):
         try:
             status = cli.main(list(arguments), prog_name=NAME, standalone_mode=False)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo(err=True)
+        except (KeyboardInterrupt, click.Abort):  # click has ended the line
             status = INTERRUPTED
         except click.ClickException as error:
             context = getattr(error, "ctx", None)

@@ -39,7 +39,7 @@ GREETING = "Good morning. Where is the station?"
 @click.option(
     "--recording", type=click.Path(exists=True, path_type=Path), help="English speech, in place of the demo's."
 )
-@connecting()
+@connecting(one_model=False)
 def demo(target: Target, output: Path | None, recording: Path | None) -> int:
     """Speak, listen, converse and interpret, and check what comes out.
 

@@ -11,7 +11,6 @@ import click
 from rich.text import Text
 
 from ..endpoints import REGIONS
-from ..settings import DEFAULT_MODELS
 from .hearing import device_of
 from .options import Target, connecting
 
@@ -21,21 +20,21 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold
 
 
 @click.command(short_help="Find out what is wrong, and what to do about it.")
-@click.option("--model", help="The model to ask for.")
 @click.option("--sound/--no-sound", default=True, show_default=True, help="Play a second of tone, and listen to it.")
 @click.option("--device", help="Output device: its number or part of its name; see devices.")
 @click.option("--microphone", "input_device", help="Input device, likewise.")
 @connecting()
-def doctor(target: Target, model: str | None, sound: bool, device: str | None, input_device: str | None) -> int:
+def doctor(target: Target, sound: bool, device: str | None, input_device: str | None) -> int:
     """Examine key, model, network and sound. Each line ends in what to do; the status is 0 if nothing failed."""
     from ..doctor import Setup, examine
 
     screen = target.screen
-    options: dict[str, Any] = {name: target.options[name] for name in ("proxy", "region") if name in target.options}
+    options: dict[str, Any] = {
+        name: target.options[name] for name in ("proxy", "region", "model") if name in target.options
+    }
     with _regions(target) as (regions, key):
         setup = Setup(
             key=key,
-            model=model or next(iter(DEFAULT_MODELS.values())),
             regions=regions,
             timeout=target.options["connect_timeout"],
             with_sound=sound,

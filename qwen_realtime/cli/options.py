@@ -92,11 +92,12 @@ def writing(command: F) -> F:
     return cast("F", with_json)
 
 
-def connecting(family: Family | None = None) -> Callable[[F], F]:
+def connecting(family: Family | None = None, *, one_model: bool = True) -> Callable[[F], F]:
     """Give a command the options of a connection; it gets a ``target``.
 
     Args:
-        family: whose models and settings; ``None`` for all, and then there is no ``--model``, ``--set``, ``--trace``.
+        family: whose models and settings; ``None`` for all, and then there is neither ``--set`` nor ``--trace``.
+        one_model: whether ``--model`` makes sense.
     """
 
     def decorate(command: F) -> F:
@@ -104,14 +105,14 @@ def connecting(family: Family | None = None) -> Callable[[F], F]:
         def run(*args: Any, screen: Screen, **kwargs: Any) -> Any:
             return command(*args, target=_target(screen, kwargs), **kwargs)
 
-        for option in reversed(_options(family)):
+        for option in reversed(_options(family, one_model=one_model)):
             run = option(run)
         return cast("F", writing(run))
 
     return decorate
 
 
-def _options(family: Family | None) -> list[Callable[[Any], Any]]:
+def _options(family: Family | None, *, one_model: bool) -> list[Callable[[Any], Any]]:
     options = [
         click.option("--local", is_flag=True, help="Run against a server inside this program: no account, no network."),
         click.option("--region", type=click.Choice(list(REGIONS)), help="Where the key belongs to. [default: intl]"),
@@ -123,14 +124,12 @@ def _options(family: Family | None) -> list[Callable[[Any], Any]]:
         click.option("--proxy", metavar="URL", help="http:// or socks5h:// proxy, in place of the environment's."),
         click.option("--connect-timeout", type=float, default=10.0, show_default=True, metavar="SECONDS"),
     ]
+    if one_model:
+        told = f"[default: {DEFAULT_MODELS[family]}]" if family else "The model to ask for."
+        options.append(click.option("--model", shell_complete=_complete_models(family), help=told))
     if family is not None:
         options.append(
             click.option("--trace", type=click.Path(path_type=Path), help="Record the session to a file; see trace.")
-        )
-        options.append(
-            click.option(
-                "--model", shell_complete=_complete_models(family), help=f"[default: {DEFAULT_MODELS[family]}]"
-            )
         )
         options.append(
             click.option(
@@ -189,9 +188,9 @@ def read_key(path: Path) -> str:
 # Completion.
 
 
-def _complete_models(family: Family) -> Callable[..., list[CompletionItem]]:
+def _complete_models(family: Family | None) -> Callable[..., list[CompletionItem]]:
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        names = [name for name, profile in PROFILES.items() if profile.family is family]
+        names = [name for name, profile in PROFILES.items() if family in (None, profile.family)]
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
     return complete

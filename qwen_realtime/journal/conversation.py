@@ -64,7 +64,7 @@ class ConversationJournal(AudioJournal):
         self._covered_ms = 0.0
         self._reply: list[str] = []
         self._response = ""  # in progress
-        self._by_request = False  # whether the client asked for it
+        self._requests = 0  # how many times the client had asked when it began; all but one were ignored
         self._calls: set[str] = set()  # functions called on this connection and not answered
         self._calling = False  # functions were called, and the response that follows has not begun
         self._stale = False  # outputs for a connection before were held back, and so must be what asks for the answer
@@ -94,7 +94,7 @@ class ConversationJournal(AudioJournal):
             stale, self._stale = self._stale, False
             if stale and not self._calling:
                 return False
-            if not self._calling and not self._response:  # it is ignored while a response is in progress
+            if not self._calling:
                 self._note(event)
         elif isinstance(event, ResponseCancel) and self._response:
             self._turn_over()
@@ -146,7 +146,7 @@ class ConversationJournal(AudioJournal):
             self._turn_over()
         self._response = response_id
         self._calling = False
-        self._by_request = self._by_request or any(isinstance(each, ResponseCreate) for each in self._sent)
+        self._requests = sum(isinstance(each, ResponseCreate) for each in self._sent)
         self._covered += self._fresh
         self._fresh = []
         self._covered_ms = max([self._covered_ms, *self._ends.values()])
@@ -154,7 +154,7 @@ class ConversationJournal(AudioJournal):
     def _turn_over(self) -> None:
         """Everything that the response answers has been dealt with, and is history."""
         self.progress += 1
-        if self._by_request:
+        for _ in range(self._requests):
             self._take_request()
         self._deal(self._covered_ms)
         reply = [_Said(_message("assistant", "text", " ".join(self._reply)))] if self._reply else []
@@ -164,7 +164,8 @@ class ConversationJournal(AudioJournal):
             self._lost_items += 1
         self._covered, self._reply = [], []
         self._response = ""
-        self._by_request = self._promised = False
+        self._requests = 0
+        self._promised = False
 
     def _take_request(self) -> None:
         """Let go of what the oldest ``response.create`` asked about: items, and audio that was committed before it."""
@@ -213,7 +214,8 @@ class ConversationJournal(AudioJournal):
         self._calls.clear()
         self._covered_ms = 0.0
         self._response = ""
-        self._by_request = self._calling = self._stale = False
+        self._requests = 0
+        self._calling = self._stale = False
         events, lost = super().resume()
         notes = list(lost.notes)
         if self._lost_items:

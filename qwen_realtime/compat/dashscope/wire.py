@@ -10,6 +10,7 @@ from typing import Any
 
 from ... import codec
 from ...client import RealtimeClient
+from ...connection import Connection
 from ...errors import ConfigError, ConnectionClosed, ProtocolError
 from ...events import ClientEvent, CloseInfo, Disconnected, Error, Event, SessionFinished
 from ...families import ASRClient, LiveTranslateClient, OmniClient, TTSClient
@@ -136,8 +137,8 @@ class WireClient(RealtimeClient):
         self.arrivals.append(time.monotonic())
         self._look_early(event)
 
-    def _on_end(self, info: CloseInfo) -> None:
-        super()._on_end(info)
+    def _on_end(self, connection: Connection, info: CloseInfo) -> None:
+        super()._on_end(connection, info)
         self._look_early(Disconnected(info=info))
 
     def _look_early(self, event: Event) -> None:
