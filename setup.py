@@ -26,6 +26,9 @@ DEV = [
     "ruff>=0.6",
     "trustme>=1.1",
     "dashscope>=2.0.2",
+    "distributed>=2024.1",
+    "pdoc>=14",
+    "build>=1.2",
 ]
 
 setup(
@@ -37,7 +40,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["qwen_realtime", "qwen_realtime.*"]),
-    package_data={"qwen_realtime": ["py.typed"]},
+    package_data={"qwen_realtime": ["py.typed", "*.html"]},
     install_requires=["websocket-client>=1.8", "numpy>=1.23", "msgspec>=0.18.6"],
     extras_require={
         "audio": ["pyaudio>=0.2.14"],
@@ -47,7 +50,10 @@ setup(
         "codecs": CODECS,
         "dev": DEV,
     },
-    entry_points={"pytest11": ["qwen_realtime = qwen_realtime.testing"]},
+    entry_points={
+        "console_scripts": ["qwen-realtime = qwen_realtime.cli:main"],
+        "pytest11": ["qwen_realtime = qwen_realtime.testing"],
+    },
     classifiers=[
         "Intended Audience :: Developers",
         "Programming Language :: Python :: 3",

@@ -190,7 +190,7 @@ class RealtimeClient(Session):
         """
         self._dispatcher.refuse_in_handler("finish()", "call it from another thread, or close() here")
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._state is State.NEW:
+        if self._state is State.NEW or self._forked:
             raise self._closed_error()
         errors = len(self._errors)
         try:
@@ -226,7 +226,7 @@ class RealtimeClient(Session):
             WouldDeadlock: called inside a handler.
         """
         self._dispatcher.refuse_in_handler("wait()", "call it from another thread, or close() here")
-        if self._state is State.NEW:
+        if self._state is State.NEW or self._forked:
             raise self._closed_error()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._dispatcher.ended:
@@ -243,7 +243,7 @@ class RealtimeClient(Session):
         return self.connect() if self._state is State.NEW else self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
+        if error is None and not self._forked:
             self.finish()
         else:
             self.close()

@@ -119,6 +119,7 @@ class Session:
         self._taps: tuple[Callable[[Event], object], ...] = ()
         self._dispatcher = Dispatcher(manual=manual)
         self._connection: Connection | None = None
+        self._process = 0  # that connected: a fork of it has the socket, but neither the threads nor the right to it
         self._recovery = Recovery(reconnect, self.family) if reconnect is not None else None
 
         self._changed = threading.Condition()
@@ -183,6 +184,7 @@ class Session:
             on_idle=self._on_idle,
             **self._pings,
         )
+        self._process = os.getpid()
         with self._changed:  # known before the first event is: a handler may send at once
             self._session_state = SessionState(self.family)
             self._connection = connection
@@ -239,7 +241,14 @@ class Session:
         self._close_connection(now + left)
         return self._drain(None if deadline is None else max(0.3, deadline - time.monotonic()))
 
+    @property
+    def _forked(self) -> bool:
+        """Whether this process is a fork of the one that connected."""
+        return self._connection is not None and self._process != os.getpid()
+
     def _close_connection(self, deadline: float) -> None:
+        if self._forked:
+            return
         with self._changed:
             new = self._state is State.NEW
             if new:
@@ -262,7 +271,7 @@ class Session:
 
     def _drain(self, timeout: float | None) -> bool:
         """Wait for the handlers of what has arrived; where they take too long, let the rest fall."""
-        if self._connection is None:
+        if self._connection is None or self._forked:
             return True
         try:
             self._dispatcher.wait_until(lambda: self._dispatcher.ended, timeout, "the handlers' end")
@@ -332,7 +341,7 @@ class Session:
 
     def _sending_connection(self) -> Connection:
         """The connection, where one is open to be written to."""
-        if self._connection is None or self._state not in (State.OPEN, State.CONNECTING):
+        if self._connection is None or self._state not in (State.OPEN, State.CONNECTING) or self._forked:
             raise self._closed_error()
         return self._connection
 
@@ -578,6 +587,8 @@ class Session:
         """Why nothing can be sent or waited for, as an error of its own."""
         if self._state is State.NEW:
             return ConnectionClosed("not connected", hint="call connect() first, or use the client in a with statement")
+        if self._forked:
+            return ConnectionClosed("this process is a fork of the one that connected", hint="make a client in each")
         info = self._info or self._broken_try
         if info is None:
             return ConnectionClosed("the client is closing" if self._state is State.CLOSING else "not connected yet")

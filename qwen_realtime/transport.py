@@ -40,6 +40,10 @@ __all__ = ["Transport", "open_transport"]
 _TEXT, _BINARY, _CONTINUATION = 0x1, 0x2, 0x0
 _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 
+# What websocket-client is given in place of the key; and what is too short to be a secret.
+_STAND_IN = b"<the API key>"
+_SECRET_BYTES = 12
+
 # No honest handshake response is longer.
 _MAX_HANDSHAKE_BYTES = 64 * 1024
 
@@ -274,30 +278,64 @@ def _masked_frame(payload: bytes, opcode: int) -> bytes:
 
 
 class _HandshakeSocket(DuplexSocket):
-    """A socket for the time of the handshake: it takes the bytes of one HTTP response and the deadline's time."""
+    """A socket for the time of the handshake: it takes the bytes of one HTTP response and the deadline's time.
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    websocket-client logs what it sends and receives, and repeats it in its errors, so it never sees the key: the header
+    that it makes has a stand-in, which is replaced here, and a key that the server repeats is blacked out.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline, key: str) -> None:
         super().__init__(sock)
         self._deadline = deadline
+        self._key = key.encode()
+        self._black = b"*" * len(self._key) if len(self._key) >= _SECRET_BYTES else self._key
+        self._held = b""  # the end of what has come, where it may be the beginning of the key
+        self._ready = b""  # for websocket-client
         self.response = b""  # what the server has answered so far, should websocket-client give up over it
 
     def recv(self, size: int) -> bytes:
         if len(self.response) >= _MAX_HANDSHAKE_BYTES:
             raise OSError("the response to the handshake has no end")
+        if not self._ready:
+            self._ready = self._blackened(self._take())
+        data, self._ready = self._ready[:size], self._ready[size:]
+        self.response += data
+        head, complete, _ = self.response.partition(b"\r\n\r\n")
+        if complete and head.split(b" ")[1:2] == [b"101"]:
+            self._received, self._ready = self._ready, b""  # the first frames
+        return data
+
+    def _take(self) -> bytes:
         while True:
-            self.settimeout(min(self._deadline.left, 0.1))  # a short slice, so that close() can call it off
+            # a short slice, so that close() can call it off
+            until = time.monotonic() + min(self._deadline.left, 0.1)
             try:
-                data = super().recv(size)
+                return self.read_some(until)
             except TimeoutError:
                 if not self._deadline.left or self._deadline.cancelled():
                     raise
-            else:
-                self.response += data
+
+    def _blackened(self, data: bytes) -> bytes:
+        """What has come, without the key, and without an end that may be the beginning of it."""
+        while True:
+            data = (self._held + data).replace(self._key, self._black)
+            self._held = b""
+            begun = next((n for n in range(min(len(self._key) - 1, len(data)), 0, -1) if data[-n:] == self._key[:n]), 0)
+            if not begun or self._black is self._key:
                 return data
+            data, self._held = data[:-begun], data[-begun:]
+            if data:
+                return data
+            more = self._take()
+            if not more:
+                data, self._held = self._held, b""
+                return b"*" * len(data)
+            data = more
 
     def send(self, data: bytes) -> int:
         self.settimeout(self._deadline.left)
-        return super().send(data)
+        super().send(data.replace(_STAND_IN, self._key, 1))
+        return len(data)
 
 
 def open_transport(
@@ -317,7 +355,7 @@ def open_transport(
     Raises:
         ConnectError: why not: ``ConnectTimeout`` with the phase, ``HandshakeError`` with the HTTP status.
     """
-    sock = _HandshakeSocket(dial(endpoint, deadline, proxy=proxy, ssl_context=ssl_context), deadline)
+    sock = _HandshakeSocket(dial(endpoint, deadline, proxy=proxy, ssl_context=ssl_context), deadline, key)
     try:
         _handshake(sock, endpoint, key, deadline)
     except BaseException:
@@ -332,7 +370,11 @@ def _handshake(sock: _HandshakeSocket, endpoint: Endpoint, key: str, deadline: D
         client.connect(
             endpoint.url,
             socket=sock,
-            header=[f"{name}: {value}" for name, value in endpoint.headers.items()] + [f"Authorization: Bearer {key}"],
+            # first, so that no other header's value is taken for the stand-in
+            header=[
+                f"Authorization: Bearer {_STAND_IN.decode()}",
+                *(f"{name}: {value}" for name, value in endpoint.headers.items()),
+            ],
             suppress_origin=True,
             redirect_limit=0,
         )

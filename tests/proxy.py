@@ -1,6 +1,7 @@
 """A TCP proxy on loopback between a client and its server, which does to the bytes what bad networks do.
 
-It knows nothing of WebSocket or TLS: what it splits, merges, delays or cuts is the byte stream.
+It knows nothing of TLS, and of WebSocket only how to cut the server's messages into fragments: what it else splits,
+merges, delays or cuts is the byte stream.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Way:
         cut_at: the connection ends after so many bytes, in order.
         reset_at: it is reset after so many bytes.
         hole_at: after so many bytes nothing gets through any more, and nobody is told.
+        fragments: text messages come in fragments of so many bytes, some empty, with pings between them; only on the
+            way to the client, and not through TLS.
     """
 
     delay_s: float = 0.0
@@ -41,6 +44,7 @@ class Way:
     cut_at: float = NEVER
     reset_at: float = NEVER
     hole_at: float = NEVER
+    fragments: int = 0
 
 
 class Proxy:
@@ -186,10 +190,13 @@ class _Relay:
 
     def _pump(self, source: socket.socket, target: socket.socket, way: Way) -> None:
         gone = 0
+        fragmenter = _Fragmenter(way.fragments) if way.fragments else None
         with suppress(OSError, ValueError):
             while data := source.recv(65536):
                 if way.merge_s:
                     data = self._gather(source, data, way.merge_s)
+                if fragmenter is not None:
+                    data = fragmenter.feed(data)
                 limit = min(way.cut_at, way.reset_at, way.hole_at)
                 if gone + len(data) >= limit:
                     self._pass(target, data[: int(limit - gone)], way)
@@ -271,6 +278,53 @@ class _Relay:
             thread.join(max(0.0, deadline - time.monotonic()))
             assert not thread.is_alive(), "a thread of the proxy does not end"
         self._dispose()
+
+
+class _Fragmenter:
+    """Rewrites what a server sends: each text message in fragments."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._waiting = b""
+        self._past_head = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Bytes in, rewritten bytes out; what is not a whole frame waits."""
+        self._waiting += data
+        out = b""
+        if not self._past_head:
+            head, complete, rest = self._waiting.partition(b"\r\n\r\n")
+            if not complete:
+                return b""
+            self._past_head, self._waiting = True, rest
+            out = head + complete
+        while (end := self._frame_end()) is not None:
+            whole, self._waiting = self._waiting[: end[1]], self._waiting[end[1] :]
+            out += self._fragmented(whole[end[0] :]) if whole[0] == 0x81 else whole
+        return out
+
+    def _frame_end(self) -> tuple[int, int] | None:
+        if len(self._waiting) < 2:
+            return None
+        size, head = self._waiting[1] & 0x7F, 2
+        if size >= 126:
+            head = 4 if size == 126 else 10
+            if len(self._waiting) < head:
+                return None
+            size = int.from_bytes(self._waiting[2:head], "big")
+        return (head, head + size) if len(self._waiting) >= head + size else None
+
+    def _fragmented(self, payload: bytes) -> bytes:
+        pieces = [payload[start : start + self._size] for start in range(0, len(payload), self._size)]
+        pieces[1:1] = [b""]
+        out = b""
+        for number, piece in enumerate(pieces):
+            last = number == len(pieces) - 1
+            size = bytes([len(piece)]) if len(piece) < 126 else b"\x7e" + struct.pack("!H", len(piece))
+            out += bytes([(0x80 if last else 0) | (0 if number else 1)]) + size + piece
+            if not last and number % 7 == 0:
+                out += b"\x89\x02hi"
+        return out
 
 
 def _reset(sock: socket.socket) -> None:

@@ -15,6 +15,7 @@ SUPPORT = {"where.py", "demo.py"}
 OFFLINE = sorted(path.name for path in SAMPLES.glob("*.py") if path.name not in NEED_SOUND | SUPPORT)
 
 SAYS = {
+    "many_files.py": "transcribed on",
     "tts.py": "tts.wav:",
     "asr_file.py": "amiable",
     "omni_text.py": "twelve",

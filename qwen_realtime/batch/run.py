@@ -76,7 +76,8 @@ class _Task:
     packed: Any = None  # as it is sent
     tries: int = 0
     lost: int = 0  # how often its worker was lost
-    got_through: int = 0  # of the run, when it was handed out
+    wave: int = 0  # of the run, when it was handed out
+    got_through: int = 0  # of the run, when it was made or last refused
 
 
 class Run:
@@ -121,7 +122,8 @@ class Run:
         self._again: deque[_Task] = deque()  # to be handed out next
         self._running: dict[Future[Any], _Task] = {}
         self._ready: deque[Outcome[Any]] = deque()
-        self._got_through = 0  # jobs that were not refused because of the rate
+        self._got_through = 0  # jobs that ended without being refused because of the rate
+        self._wave = 0  # a wave of jobs ends when one of them is refused
 
     def prepare(
         self, client_class: type[RealtimeClient], settings: dict[str, Any], path: str | os.PathLike[str] | None
@@ -196,7 +198,7 @@ class Run:
             if result is not None:
                 self._ready.append(Outcome(index, item, result))
                 return None
-            self._again.append(_Task(index, item))
+            self._again.append(_Task(index, item, got_through=self._got_through))
         return self._again[0]
 
     def _must_wait(self, task: _Task) -> bool:
@@ -213,8 +215,8 @@ class Run:
 
     def _submit(self, task: _Task) -> None:
         assert self._executor is not None  # noqa: S101 - made when the iteration began
-        task.got_through = self._got_through
-        ticket = f"{self._run_id}-{task.index}-{task.tries}-{self._got_through}"
+        task.wave = self._wave
+        ticket = f"{self._run_id}-{task.index}-{task.tries}-{task.wave}"
         try:
             if task.packed is None:
                 task.packed = self._kind.pack(task.source)
@@ -246,9 +248,7 @@ class Run:
         result, error = future.result()
         if (seconds := _refused_for(error, task.tries)) is not None:
             self._throttle.pause(seconds, self._slots)
-            if task.got_through == self._got_through:
-                task.tries += 1
-            self._try_again(task, error)
+            self._refused(task, error)
             return
         self._got_through += 1
         if error is not None and _may_pass(error):
@@ -259,6 +259,16 @@ class Run:
         else:
             self._end(task, result, error)
 
+    def _refused(self, task: _Task, error: BaseException | None) -> None:
+        """The rate was too high; which counts against the job only where nobody got through, or is at work since."""
+        inside = any(other.wave < task.wave for other in self._running.values())
+        if not inside and task.got_through == self._got_through:
+            task.tries += 1
+        task.got_through = self._got_through
+        if task.wave == self._wave:
+            self._wave += 1
+        self._try_again(task, error)
+
     def _lost(self, task: _Task, failure: BaseException) -> None:
         """The executor did not bring an answer."""
         task.tries += 1
@@ -267,7 +277,7 @@ class Run:
             self._replace_broken()
         self._try_again(task, failure)
 
-    def _try_again(self, task: _Task, error: BaseException) -> None:
+    def _try_again(self, task: _Task, error: BaseException | None) -> None:
         if task.tries > self._retries:
             self._end(task, None, error)
         else:

@@ -96,6 +96,8 @@ def run(arguments: Sequence[str]) -> int:
             status = cli.main(list(arguments), prog_name=NAME, standalone_mode=False)
         except (KeyboardInterrupt, click.Abort):  # click has ended the line
             status = INTERRUPTED
+        except SystemExit as ending:  # click's own, after completing a word for a shell
+            status = ending.code if isinstance(ending.code, int) else 0
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             path = context.command_path if context else NAME

@@ -19,7 +19,7 @@ from ..events import (
 )
 from ..families import OmniClient
 from ..protocol import Family
-from .hearing import Keyboard, microphone, speakers
+from .hearing import Keyboard, microphone, note_player, speakers
 from .options import Target, connecting, voice_option
 from .output import Screen, caption
 
@@ -56,7 +56,7 @@ def chat(
     Without a microphone, or where input comes through a pipe, every line that is written is one message.
     """
     screen = target.screen
-    with target.service() as where, ExitStack() as stack:
+    with target.service(live=not by_keyboard and sys.stdin.isatty()) as where, ExitStack() as stack:
         player = _player(screen, stack, device, play)
         mic = None
         if not by_keyboard and (push_to_talk or input_device or sys.stdin.isatty()):
@@ -77,6 +77,7 @@ def chat(
                 _write(screen, client, player)
         else:
             _speak(screen, client, mic, push_to_talk=push_to_talk, half_duplex=on_speakers and player is not None)
+        note_player(where, player)
         _tell_waits(screen, client)
 
 

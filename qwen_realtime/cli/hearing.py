@@ -13,6 +13,7 @@ import click
 
 from ..client import RealtimeClient, State
 from ..errors import AudioError, AudioUnavailable, ConfigError
+from ..trace import add_note
 
 __all__ = [
     "Keyboard",
@@ -21,6 +22,7 @@ __all__ = [
     "find_recordings",
     "keyboard_if_any",
     "microphone",
+    "note_player",
     "one_target",
     "speakers",
     "until_enter",
@@ -106,6 +108,12 @@ def speakers(device: str | None, *, instead: str = "or write a file: -o speech.w
         raise
     finally:
         player.close()
+
+
+def note_player(where: dict[str, Any], player: Any) -> None:
+    """Add what a player has come to, to the trace of a session that has ended, if there is one."""
+    if player is not None and where.get("trace") is not None:
+        add_note(where["trace"], "player", underruns=player.underruns, played_ms=round(player.played_ms))
 
 
 class Keyboard:

@@ -49,14 +49,20 @@ class Target:
         return bool(self.api_key or os.environ.get("DASHSCOPE_API_KEY"))
 
     @contextmanager
-    def service(self) -> Iterator[dict[str, Any]]:
+    def service(self, *, live: bool = False) -> Iterator[dict[str, Any]]:
         """Give the arguments for a client; with ``--local``, of a server that lives as long as the block.
+
+        Args:
+            live: somebody is going to speak: the local engines are loaded first, so that they keep up.
 
         Raises:
             ConfigError: there is no key.
         """
         if self.local:
             with local_server() as server:
+                if live:
+                    self.screen.info("(loading the local engines …)")
+                    server.warm_up()
                 self.screen.info(f"(local server; it speaks with {server.describe()['speech'].partition(',')[0]})")
                 yield {**self.options, "url": server.url, "api_key": "local"}
             return

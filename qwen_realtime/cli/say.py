@@ -20,7 +20,7 @@ from ..events import ResponseAudioDelta
 from ..families import TTSClient
 from ..hints import server_error
 from ..protocol import Family
-from .hearing import speakers
+from .hearing import note_player, speakers
 from .options import Target, connecting, voice_option
 from .output import Screen
 
@@ -84,6 +84,7 @@ def say(
             if player is not None:
                 target.screen.draft(voiceover.line("playing"))
                 player.drain()
+                note_player(where, player)
         voiceover.close()
         voiceover.summary(output, player)
 

@@ -68,7 +68,7 @@ def transcribe(
     kind = format_of(kind, output)
     if language:
         target.options.setdefault("input_audio_transcription", {})["language"] = language
-    with target.service() as where:
+    with target.service(live=not recordings) as where:
         if not recordings:
             return _from_microphone(target.screen, where, device, output, kind)
         if output is not None and (len(recordings) > 1 or not output.suffix):

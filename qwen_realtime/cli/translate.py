@@ -24,7 +24,7 @@ from ..hints import server_error
 from ..protocol import Family
 from ..sources import pcm_blocks
 from ..subtitles import SubtitleWriter
-from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, speakers, until_enter
+from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, note_player, speakers, until_enter
 from .options import Target, connecting, voice_option
 from .output import Screen, caption
 
@@ -74,7 +74,7 @@ def translate(
         options["modalities"] = ["text"]
     if voice:
         options["voice"] = voice
-    with target.service() as where, ExitStack() as stack:
+    with target.service(live=not recordings) as where, ExitStack() as stack:
         client = LiveTranslateClient(**{**options, **where})
         lines = _Lines(target.screen, client, spoken or "·", to)
         if subtitles is not None:
@@ -92,6 +92,7 @@ def translate(
             raise server_error(client.errors[0])
         if player is not None:
             player.drain()
+            note_player(where, player)
         lines.summary(output, subtitles)
 
 

@@ -7,6 +7,7 @@ that a TLS connection is never touched by two, and the faults can write what no 
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import struct
@@ -25,6 +26,10 @@ _BLOCK = 65536
 # Read at most this much before others get their turn.
 _READ_AT_ONCE = 1024 * 1024
 _NO_RECONNECT = struct.pack("ii", 1, 0)
+
+# At DEBUG the protocol logs all headers of the handshake; the one with the key is left out.
+_protocol_log = logging.getLogger("qwen_realtime.server.websocket")
+_protocol_log.addFilter(lambda record: "authorization" not in record.getMessage().lower())
 
 
 class Message(NamedTuple):
@@ -65,7 +70,7 @@ class Link:
         sock.setblocking(False)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._protocol = ServerProtocol(max_size=max_message_bytes)
+        self._protocol = ServerProtocol(max_size=max_message_bytes, logger=_protocol_log)
         self._outgoing: deque[bytes] = deque()
         self.pending = 0  # bytes that the kernel has not taken yet
         self._fragments: list[bytes] = []

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 
 _STEP_S = 0.005
 _LATE_S = 0.020  # half of what the sound card has in reserve between two blocks
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 
 
 class Watch:
@@ -47,7 +47,7 @@ class Watch:
 
 
 def in_real_time(test: Callable[P, None]) -> Callable[P, None]:
-    """Repeat a test that failed while the machine was too busy to play sound, up to twice; other failures stand."""
+    """Repeat a test that failed while the machine was too busy for sound, up to four times; other failures stand."""
 
     @functools.wraps(test)
     def judged(*arguments: P.args, **options: P.kwargs) -> None:

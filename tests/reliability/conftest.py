@@ -16,6 +16,7 @@ from ..proxy import Proxy
 def engines() -> Iterator[Engines]:
     """The real engines, once."""
     made = Engines()
+    made.warm_up()
     yield made
     made.close()
 
@@ -23,7 +24,8 @@ def engines() -> Iterator[Engines]:
 @pytest.fixture(scope="session")
 def tones() -> Iterator[Engines]:
     """Engines that hum and hear humming: for what is not about words."""
-    made = Engines(speech="tones", listening="tones")
+    made = Engines(speech="tones", listening="tones", translation="phrases")
+    made.warm_up()
     yield made
     made.close()
 

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qwen_realtime import ASRClient, ReconnectPolicy, events
+import pytest
+
+from qwen_realtime import ASRClient, ReconnectPolicy, events, recovery
 
 from ..peer import Link, Peer, created, serve
 from ..proxy import Proxy
@@ -69,9 +71,14 @@ class TestWhatIsKept:
         client.close()
 
     def test_a_file_waits_for_the_server_to_come_back(
-        self, peers: Callable[..., Peer], clients: Callable[..., Any], through: Callable[..., Proxy]
+        self,
+        peers: Callable[..., Peer],
+        clients: Callable[..., Any],
+        through: Callable[..., Proxy],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """``stream()`` blocks instead of losing."""
+        monkeypatch.setattr(recovery, "ROOM_S", 0.3)  # this server never deals with anything
         peer = peers(_listens)
         proxy = through(peer.url)
         policy = ReconnectPolicy(first_delay=0.05, max_delay=0.05, max_attempts=1000, keep_audio_s=4.0)

@@ -156,6 +156,7 @@ class TestGivingUp:
             link.send(created())
             link.receive_event("session.update")
             link.send("session.updated", session={**created()["session"], "voice": "Cherry"})
+            link.receive_event("input_text_buffer.append")
             link.cut()
 
         client = clients(peers(in_turn(settles, picky)), reconnect=AT_ONCE, voice="Cherry")
@@ -163,6 +164,7 @@ class TestGivingUp:
         reported: list[Any] = []
         client.on("error", reported.append)
         client.connect()
+        client.append_text("Hello.")
         info = client.wait(10)
         assert isinstance(info.error, ServerError)
         assert log.names == ["connected", "reconnecting", "disconnected"]
@@ -174,11 +176,13 @@ class TestGivingUp:
         def offended(link: Link) -> None:
             link.accept()
             link.send(created())
+            link.receive_event("input_text_buffer.append")
             link.close(1007, b"quota")
 
         client = clients(peers(offended), reconnect=AT_ONCE)
         log = Log(client)
         client.connect()
+        client.append_text("Hello.")
         assert client.wait(10).code == 1007
         assert log.names[-1] == "disconnected"
         assert "reconnecting" not in log.names

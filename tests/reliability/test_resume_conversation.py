@@ -180,7 +180,7 @@ class TestConversation:
 
     def test_a_spoken_turn_is_answered_once(self, tones: Engines, through: Callable[..., Proxy]) -> None:
         """By voice, cut while the question is spoken and while the answer is."""
-        with LocalServer(engines=tones, pace=4.0) as server:
+        with LocalServer(engines=tones, pace=12.0) as server:
             with TTSClient(url=server.url, api_key="any", mode="commit", sample_rate=16000) as voice:
                 question = voice.say("Hello there, how are you today?").pcm + bytes(16000 * 2 * 3)
 

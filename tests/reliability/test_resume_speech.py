@@ -27,7 +27,7 @@ class TestSpeechRecognition:
         with LocalServer(engines=engines) as server:
             whole, _ = _transcribe(server.url, pcm, 12.0)
             assert len(" ".join(whole).split()) > 100
-            results: dict[int, tuple[list[str], Log, int, int]] = {}
+            results: dict[int, tuple[list[str], Any, int, int]] = {}
 
             def run(seed: int) -> None:
                 proxy = through(server.url)

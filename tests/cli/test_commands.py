@@ -1,0 +1,278 @@
+"""All commands but ``say``: each does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen_realtime import audio, synthesize
+from qwen_realtime.audio import Device, read_wav, wav_bytes
+from qwen_realtime.cli.hearing import find_recordings
+from qwen_realtime.errors import ConfigError
+from qwen_realtime.server import LocalServer, Reject
+
+from .conftest import Result
+
+Cli = Callable[..., Result]
+Program = Callable[..., "subprocess.Popen[Any]"]
+
+
+@pytest.fixture
+def recording(server: LocalServer, tmp_path: Path) -> Path:
+    """A recording in which somebody speaks twice."""
+    speech = synthesize("Some words.").pcm
+    path = tmp_path / "meeting.wav"
+    path.write_bytes(wav_bytes(speech + bytes(96000) + speech + bytes(48000), 24000))
+    return path
+
+
+# transcribe
+
+
+def test_a_recording_becomes_lines_of_text(cli: Cli, recording: Path) -> None:
+    """On stdout, one for each utterance; the rest on stderr."""
+    result = cli("transcribe", recording, "-l", "en")
+    assert result.status == 0
+    assert len(result.out.splitlines()) >= 1
+    assert result.err == ""
+
+
+@pytest.mark.parametrize(("kind", "beginning"), [("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n00:00:0"), ("json", "{\n")])
+def test_formats_are_chosen_by_name_or_option(
+    cli: Cli, recording: Path, tmp_path: Path, kind: str, beginning: str
+) -> None:
+    """The same into a file as to stdout."""
+    path = tmp_path / f"out.{kind}"
+    assert cli("transcribe", recording, "-o", path).status == 0
+    assert path.read_text().startswith(beginning)
+    assert cli("transcribe", recording, "-f", kind).out == path.read_text()
+    if kind == "json":
+        (first, *_) = json.loads(path.read_text())["utterances"]
+        assert 0 <= first["start_ms"] < first["end_ms"]
+
+
+def test_a_folder_becomes_a_folder(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """One file each; one that cannot be read does not stop the others, but success it is not."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.wav", "b.WAV"):
+        (folder / name).write_bytes(recording.read_bytes())
+    out = tmp_path / "out"
+    assert cli("transcribe", folder, "-o", out, "-f", "srt").status == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.srt", "b.srt"]
+    (folder / "c.wav").write_bytes(b"ID3 no sound")
+    result = cli("transcribe", folder, "-o", out, "-f", "vtt")
+    assert result.status == 1
+    assert "an MP3 file" in result.err
+    assert (out / "b.vtt").exists()
+
+
+def test_what_cannot_be_a_recording_is_refused_at_once(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """Before connecting."""
+    (tmp_path / "empty").mkdir()
+    for path, word in ((tmp_path / "nowhere.wav", "no file"), (tmp_path / "empty", "no WAV files")):
+        with pytest.raises(ConfigError, match=word):
+            find_recordings([path])
+    assert "one file" in cli("transcribe", recording, recording, "-o", tmp_path / "x.srt").err
+    assert "no format" in cli("transcribe", recording, "-o", tmp_path / "x.docx").err
+
+
+def test_machines_get_utterances_and_the_whole(cli: Cli, recording: Path) -> None:
+    """As JSON lines."""
+    rows = cli("transcribe", recording, "--json").rows
+    assert [row["type"] for row in rows] == ["utterance"] * (len(rows) - 1) + ["transcript"]
+    assert rows[-1]["text"] == " ".join(row["text"] for row in rows[:-1])
+
+
+def test_manual_mode_is_a_setting(cli: Cli, recording: Path) -> None:
+    """Then the whole is one utterance."""
+    result = cli("transcribe", recording, "--set", "turn_detection=null")
+    assert result.status == 0, result.err
+    assert len(result.out.splitlines()) == 1
+
+
+def test_captions_grow_in_a_terminal(recording: Path) -> None:
+    """With a progress bar, and the cursor is given back; stdout stays clean."""
+    parent, child = os.openpty()
+    command = [sys.executable, "-m", "qwen_realtime", "transcribe", str(recording), "--pace", "realtime"]
+    with subprocess.Popen(command, stdin=child, stdout=subprocess.PIPE, stderr=child, text=True) as process:
+        os.close(child)
+        shown = b"".join(iter(lambda: _read(parent), b"")).decode()
+        out = process.stdout.read() if process.stdout else ""
+        assert process.wait(20) == 0
+    os.close(parent)
+    assert "meeting.wav" in shown
+    assert "%" in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+    assert out
+    assert "\x1b" not in out
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the other end is closed: so ends a terminal
+        return b""
+
+
+# translate
+
+
+def test_both_languages_are_shown(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """And written, as sound and as subtitles."""
+    sound, subtitles = tmp_path / "es.wav", tmp_path / "es.vtt"
+    result = cli("translate", recording, "--to", "es", "--from", "en", "-o", sound, "-s", subtitles)
+    assert result.status == 0, result.err
+    assert result.out.startswith(" en ")
+    assert "\n es " in result.out
+    assert read_wav(sound).duration_ms > 100
+    assert subtitles.read_text().startswith("WEBVTT\n\n00:")
+    assert str(subtitles) in result.err
+
+
+def test_translations_for_machines(cli: Cli, recording: Path) -> None:
+    """Text only, if so wished."""
+    rows = cli("translate", recording, recording, "--to", "es", "--text-only", "--json").rows
+    assert {row["type"] for row in rows} == {"source", "translation", "done"}
+    assert rows[-1]["seconds"] == 0
+    assert cli("translate", recording, "--to", "es", "--text-only", "--play").status == 2
+
+
+# chat
+
+
+def test_lines_from_a_pipe_are_a_conversation(program: Program, server: LocalServer) -> None:
+    """Each is answered before the next is sent."""
+    process = program("chat", "--no-play")
+    out, err = process.communicate("What is two plus two?\n\nWhat is nine minus one?\n/quit\nnever\n", timeout=30)
+    assert process.returncode == 0, err
+    assert out.splitlines() == [
+        " you What is two plus two?",
+        "qwen That is four.",
+        " you What is nine minus one?",
+        "qwen That is eight.",
+    ]
+
+
+def test_a_conversation_for_machines(program: Program, server: LocalServer) -> None:
+    """With the waits at its end."""
+    process = program("chat", "--no-play", "--json", "-i", "Be brief.")
+    out, _ = process.communicate("What is two plus two?\n", timeout=30)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["type"] for row in rows] == ["user", "reply", "waits"]
+    assert rows[1]["text"] == "That is four."
+    assert server.last_session.received[0].session["instructions"] == "Be brief."  # type: ignore[attr-defined]
+
+
+def test_a_microphone_that_is_insisted_on_must_be_there(
+    cli: Cli, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the keyboard would do."""
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    result = cli("chat", "--push-to-talk", "--no-play")
+    assert result.status == 1
+    assert "pip install pyaudio" in result.err
+
+
+# serve
+
+
+def test_serve_prints_the_line_to_export_and_serves(program: Program) -> None:
+    """Until it is told to end."""
+    process = program("serve", "--port", "0")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("export QWEN_REALTIME_URL=ws://127.0.0.1:")
+    url = line.split("=", 1)[1].split()[0]
+    done = program(
+        "say", "Hi.", "-o", os.devnull, env={**os.environ, "QWEN_REALTIME_URL": url, "DASHSCOPE_API_KEY": "k"}
+    )
+    assert done.wait(20) == 0
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "qwen3-tts-flash-realtime" in err
+
+
+def test_serve_for_machines(program: Program) -> None:
+    """With the engines that it has."""
+    process = program("serve", "--port", "0", "--json")
+    assert process.stdout is not None
+    row = json.loads(process.stdout.readline())
+    assert row["type"] == "serving"
+    assert row["engines"]["speech"]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+
+
+# demo
+
+
+def test_the_demo_says_whether_it_came_out_right(cli: Cli, server: LocalServer, tmp_path: Path) -> None:
+    """With tones for engines it cannot all: the status says so, and the sound is kept."""
+    result = cli("demo", "-o", tmp_path / "demo", "--json")
+    rows = result.rows
+    assert [row["name"] for row in rows[:-1]] == ["tts", "asr", "omni", "livetranslate"]
+    assert rows[-1]["of"] == 4
+    assert result.status == (0 if rows[-1]["right"] == 4 else 1)
+    assert rows[0]["right"]
+    assert (tmp_path / "demo" / "speech.wav").exists()
+
+
+# devices and doctor
+
+
+def test_devices_are_listed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a table, and as lines; none is a failure."""
+    card = Device(3, "a card", "ALSA", 2, 2, 48000, default_input=True)
+    monkeypatch.setattr(audio, "list_devices", lambda: [card])
+    assert "a card" in cli("devices").out
+    (row,) = cli("devices", "--json").rows
+    assert (row["index"], row["default_input"]) == (3, True)
+    monkeypatch.setattr(audio, "list_devices", list)
+    assert cli("devices").status == 1
+
+
+def test_the_doctor_writes_a_line_for_each_finding(cli: Cli, server: LocalServer) -> None:
+    """And what to do about it; what fails is the status."""
+    result = cli("doctor", "--no-sound")
+    assert "✓ session" in result.out
+    rows = cli("doctor", "--no-sound", "--json").rows
+    assert [row["name"] for row in rows if row["status"] == "ok"][:4] == ["key", "model", "proxy", "dns"]
+    with LocalServer(faults=[Reject(status=401, times=0)]) as closed:
+        result = cli("doctor", "--no-sound", "--url", closed.url)
+    assert result.status == 1
+    assert "✗ region     no region accepts the key" in result.out
+    assert " → copy the key again" in result.out
+
+
+# trace
+
+
+def test_a_recorded_session_is_replayed_and_reported(
+    cli: Cli, program: Program, server: LocalServer, tmp_path: Path
+) -> None:
+    """From the command line alone."""
+    trace = tmp_path / "t.jsonl"
+    first, second = tmp_path / "1.wav", tmp_path / "2.wav"
+    assert cli("say", "Hello.", "-o", first, "--trace", trace).status == 0
+    result = cli("trace", "report", trace)
+    assert result.status == 0
+    assert (tmp_path / "t.html").read_text().startswith("<!doctype html>")
+    process = program("trace", "replay", trace, "--port", "0", "--once", "--json")
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    assert cli("say", "Hello.", "-o", second, "--url", url).status == 0
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert json.loads(out)["diverged"] == ""
+    assert second.read_bytes() == first.read_bytes()
+    assert cli("trace", "report", tmp_path / "nowhere").status == 1

@@ -1,0 +1,161 @@
+"""TLS both ways at once: fifty messages a second in each direction of a connection, with deadlines on both sides.
+
+``python -m tests.reliability.duplex --minutes 10 --connections 4`` is the long run; the normal tests have 20 seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+
+import trustme
+
+from qwen_realtime import OmniClient
+from qwen_realtime.sockets import DuplexSocket
+
+from ..data import base64_of
+from ..peer import TEXT, Link, Peer, created
+
+__all__ = ["Outcome", "contexts", "run"]
+
+PERIOD_S = 0.02
+DEADLINE_S = 5.0
+DELTA = base64_of(bytes(9600))
+BLOCK = bytes(3200)
+
+
+@dataclass
+class Outcome:
+    """What one connection did."""
+
+    sent: int = 0
+    received: int = 0
+    by_server: int = 0
+    at_server: int = 0
+    longest_gap_s: float = 0.0
+    ends: list[str] = field(default_factory=list)
+
+
+class _Socket:
+    """The peer's end, read and written by two threads: as careful as the client's."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._duplex = DuplexSocket(sock)
+        self.shutdown = self._duplex.shutdown
+
+    def recv(self, size: int) -> bytes:
+        self._duplex.settimeout(DEADLINE_S)
+        return self._duplex.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        self._duplex.write(data, time.monotonic() + DEADLINE_S)
+
+
+def _serve(link: Link, count: int, outcome: Outcome) -> None:
+    sock = _Socket(link.sock)  # type: ignore[arg-type]
+    link.sock = sock  # type: ignore[assignment]
+    link.cut = sock.shutdown  # type: ignore[method-assign]
+    link.accept()
+    link.send(created("qwen3.5-omni-flash-realtime"))
+
+    def talk() -> None:
+        began = time.monotonic()
+        for number in range(count):
+            link.send("response.audio.delta", response_id="r", delta=DELTA)
+            outcome.by_server = number + 1
+            link.stop.wait(max(0.0, began + (number + 1) * PERIOD_S - time.monotonic()))
+        link.send("response.done", response={"id": "r"})
+
+    talking = threading.Thread(target=talk, name="peer-talk", daemon=True)
+    talking.start()
+    try:
+        while (received := link.receive()).opcode != 8:
+            outcome.at_server += received.opcode == TEXT
+            link.frames.clear()
+            link.events.clear()
+        link.close()
+    finally:
+        talking.join(DEADLINE_S)
+
+
+def run(url_of: Peer, context: ssl.SSLContext, count: int, outcome: Outcome) -> None:
+    """One client: so many messages each way."""
+    client = OmniClient(url=url_of.url, api_key="k", ssl_context=context, send_timeout=DEADLINE_S)
+    last = [time.monotonic()]
+
+    def take(_: object) -> None:
+        now = time.monotonic()
+        outcome.received += 1
+        outcome.longest_gap_s = max(outcome.longest_gap_s, now - last[0])
+        last[0] = now
+
+    client.on("response.audio.delta", take)
+    client.on("disconnected", lambda event: outcome.ends.append(f"{event.by}: {event.reason}"))
+    client.connect()
+    pause, began = threading.Event(), time.monotonic()
+    last[0] = began
+    with client.expect("response.done", count * PERIOD_S * 2 + 30):
+        for number in range(count):
+            client.append_audio(BLOCK)
+            outcome.sent = number + 1
+            pause.wait(max(0.0, began + (number + 1) * PERIOD_S - time.monotonic()))
+    client.close()
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+def measure(seconds: float, connections: int) -> list[Outcome]:
+    """Run so many connections at once; raises what a thread raised."""
+    count = int(seconds / PERIOD_S)
+    server, client = contexts()
+    outcomes = [Outcome() for _ in range(connections)]
+    waiting = list(outcomes)
+    peer = Peer(lambda link: _serve(link, count, waiting.pop()), tls=server)
+    failed: list[BaseException] = []
+
+    def one(outcome: Outcome) -> None:
+        try:
+            run(peer, client, count, outcome)
+        except BaseException as error:  # noqa: BLE001 - told to the caller
+            failed.append(error)
+
+    threads = [threading.Thread(target=one, args=(outcome,)) for outcome in outcomes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds * 2 + 60)
+    stuck = [thread for thread in threads if thread.is_alive()]
+    peer.close()
+    if failed or peer.failures:
+        raise [*failed, *peer.failures][0]
+    assert not stuck, "a thread is stuck"
+    return outcomes
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--connections", type=int, default=4)
+    options = parser.parse_args()
+    outcomes = measure(options.minutes * 60, options.connections)
+    print(f"{ssl.OPENSSL_VERSION}, {options.connections} connections, {options.minutes:g} minutes")
+    sent = sum(each.sent for each in outcomes)
+    print(f"client to server: {sum(each.at_server for each in outcomes)} of {sent} messages")
+    print(f"server to client: {sum(each.received for each in outcomes)} of {sum(each.by_server for each in outcomes)}")
+    print(f"longest gap: {max(each.longest_gap_s for each in outcomes) * 1000:.0f} ms; connections lost: 0")
+
+
+if __name__ == "__main__":
+    main()
