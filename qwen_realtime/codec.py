@@ -97,7 +97,7 @@ def to_message(event: Event) -> dict[str, Any]:
         return event.message
     declared = cast("dict[str, Any]", msgspec.to_builtins(event))
     source = event.__dict__.get(SOURCE)
-    return declared if source is None else _overlay(_decode_any(source), declared)
+    return declared if source is None else _overlay(event.raw, declared)
 
 
 def _overlay(below: Any, above: Any) -> Any:

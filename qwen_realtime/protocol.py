@@ -139,8 +139,10 @@ class SessionState:
     @property
     def interrupts_itself(self) -> bool:
         """Whether the server cuts its reply when the user begins to speak."""
-        detection = self.session.get("turn_detection") or {"interrupt_response": False}
-        return self.family is Family.OMNI and bool(detection.get("interrupt_response", True))
+        detection = self.session.get("turn_detection")
+        if self.family is not Family.OMNI or not detection or not isinstance(detection, dict):
+            return False
+        return bool(detection.get("interrupt_response", True))
 
     def refusal(self, kind: type[ev.ClientEvent]) -> str:
         """Why a client event of this class cannot be taken now, in words; empty where it can."""

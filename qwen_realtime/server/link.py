@@ -111,6 +111,8 @@ class Link:
 
     def respond(self, request: Request, refusal: Response | None) -> bool:
         """Answer the handshake: refuse it, or accept it if it is a proper one; return whether it was accepted."""
+        if self._protocol.eof_sent:  # what followed the request in the same segment was no WebSocket, and ended it
+            return False
         response = refusal or self._protocol.accept(request)
         self._protocol.send_response(response)
         self._collect()

@@ -141,12 +141,20 @@ def _same(requested: Any, echoed: Any) -> bool:
 
 def input_rate(session: dict[str, Any]) -> int:
     """The sample rate of input audio that a session reads, in Hz."""
-    rate = at_path(session, "audio.input.format.sample_rate") or session.get("sample_rate") or 16000
-    return int(rate)
+    return _rate(at_path(session, "audio.input.format.sample_rate")) or _rate(session.get("sample_rate")) or 16000
 
 
 def output_rate(family: Family, session: dict[str, Any]) -> int:
     """The sample rate of the audio that a session speaks, in Hz."""
     if family is Family.TTS:
-        return int(session.get("sample_rate") or 24000)
-    return int(at_path(session, "audio.output.format.sample_rate") or 24000)
+        return _rate(session.get("sample_rate")) or 24000
+    return _rate(at_path(session, "audio.output.format.sample_rate")) or 24000
+
+
+def _rate(value: Any) -> int:
+    """A rate as a server may tell it; 0 where it is none."""
+    try:
+        rate = int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return rate if 0 < rate <= 1_000_000 else 0

@@ -95,8 +95,12 @@ class Row:
     act: Callable[[Any, str, bytes], None] | None = None
 
     def expected(self, family: str) -> str:
-        """What the cell of a family ends in."""
+        """What the cell of a family ends in; where two things race, either of them."""
         return self.ends if isinstance(self.ends, str) else self.ends.get(family, self.ends.get("*", SUCCESS))
+
+    def is_right(self, family: str, ended: str) -> bool:
+        """Whether a cell has ended so."""
+        return ended in self.expected(family).split(" or ")
 
 
 def _cancels(client: Any, family: str, _: bytes) -> None:
@@ -137,7 +141,9 @@ ROWS: tuple[Row, ...] = (
     Row("429", "RateLimitError", _always(Reject(status=429, retry_after=3))),
     Row("503", "HandshakeError", _always(Reject(status=503))),
     Row("accepts and stays silent", "ConnectTimeout", _always(Silent()), options={"connect_timeout": 0.7}),
-    Row("rate limit after the greeting", ERROR, _always(RateLimit()), options={"settings": True}),
+    Row(
+        "rate limit after the greeting", f"{ERROR} or {SERVER_CLOSED}", _always(RateLimit()), options={"settings": True}
+    ),
     Row(
         "close 1007, reason too long",
         SERVER_CLOSED,
@@ -197,10 +203,10 @@ ROWS: tuple[Row, ...] = (
         options={"max_message_bytes": 150_000},
     ),
     Row("cut in the handshake", "HandshakeError", down=Way(cut_at=40)),
-    Row("cut at byte 700 down", BROKEN, down=Way(cut_at=700)),
-    Row("cut at byte 700 up", BROKEN, up=Way(cut_at=560)),
-    Row("reset at byte 700", BROKEN, down=Way(reset_at=700)),
-    Row("black hole", BROKEN, down=Way(hole_at=700), options=QUICK_PINGS),
+    Row("cut at byte 1500 down", BROKEN, down=Way(cut_at=1500)),
+    Row("cut at byte 420 up", BROKEN, up=Way(cut_at=420)),
+    Row("reset at byte 1500", BROKEN, down=Way(reset_at=1500)),
+    Row("black hole", BROKEN, down=Way(hole_at=1500), options=QUICK_PINGS),
     # with a policy
     Row("cut in mid-frame, reconnecting", SUCCESS, _at(CutMidFrame), options=RECONNECTS),
     Row("TCP reset, reconnecting", SUCCESS, _at(Reset), options=RECONNECTS),
@@ -224,8 +230,8 @@ ROWS: tuple[Row, ...] = (
         lambda family: [CutMidFrame(on=WORK[family]), Reject(status=401, connection=2)],
         options=RECONNECTS,
     ),
-    Row("cut at byte 700, reconnecting", SUCCESS, down=Way(cut_at=700), options=RECONNECTS),
-    Row("black hole, reconnecting", SUCCESS, down=Way(hole_at=700), options={**RECONNECTS, **QUICK_PINGS}),
+    Row("cut at byte 1500, reconnecting", SUCCESS, down=Way(cut_at=1500), options=RECONNECTS),
+    Row("black hole, reconnecting", SUCCESS, down=Way(hole_at=1500), options={**RECONNECTS, **QUICK_PINGS}),
     Row("malformed JSON, reconnecting", GARBAGE, _at(MalformedJson), options=RECONNECTS),
 )
 
@@ -233,12 +239,13 @@ ROWS: tuple[Row, ...] = (
 def _client(family: str, url: str, options: dict[str, Any]) -> Any:
     own: dict[str, Any] = {"connect_timeout": 5.0, "close_timeout": 0.5, "send_timeout": 2.0, **options}
     if own.pop("settings", False) or family == "LiveTranslate":
-        own |= {
+        settings: dict[str, dict[str, Any]] = {
             "TTS": {"voice": "Cherry"},
             "ASR": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}},
             "Omni": {"voice": "Tina", "modalities": ["text", "audio"]},
             "LiveTranslate": {"translation": {"language": "es"}, "modalities": ["text"]},
-        }[family]
+        }
+        own |= settings[family]
     kinds: dict[str, Any] = {
         "TTS": TTSClient,
         "ASR": ASRClient,
@@ -248,7 +255,7 @@ def _client(family: str, url: str, options: dict[str, Any]) -> Any:
     return kinds[family](url=url, api_key="any", **own)
 
 
-def _work(client: Any, family: str, question: bytes) -> None:
+def _work(client: Any, family: str, question: bytes, patience: float = 5.0) -> None:
     """A small piece of the family's work, waited for to its end; a session that brings nothing has failed."""
     came: list[object] = []
     client.on(WORK[family], came.append)
@@ -259,7 +266,7 @@ def _work(client: Any, family: str, question: bytes) -> None:
         client.create_response()
     else:
         client.append_audio(question)
-    client.finish(3.0)
+    client.finish(patience)
     assert came, "the session has brought nothing"
 
 
@@ -281,7 +288,10 @@ def run_cell(row: Row, family: str, engines: Engines, question: bytes) -> str:
         client.on("disconnected", disconnected.append)
         try:
             client.connect()
-            (row.act or _work)(client, family, question)
+            if row.act is not None:
+                row.act(client, family, question)
+            else:
+                _work(client, family, question, 0.8 if row.expected(family) == SLOW else 5.0)
             ended = SUCCESS
         except RealtimeError as error:
             ended = _named(error)
@@ -319,7 +329,7 @@ def table(results: dict[tuple[str, str], str]) -> str:
         cells = []
         for family in FAMILIES:
             ended, expected = results[row.name, family], row.expected(family)
-            cells.append(ended if ended == expected else f"**{ended}**, expected {expected}")
+            cells.append(ended if row.is_right(family, ended) else f"**{ended}**, expected {expected}")
         lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -346,7 +356,7 @@ def main() -> None:
                 results[row.name, family] = run_cell(row, family, engines, question)
             except Exception as error:  # noqa: BLE001 - it belongs into the table
                 results[row.name, family] = repr(error)
-            wrong += results[row.name, family] != row.expected(family) or time.monotonic() - started > LIMIT_S
+            wrong += not row.is_right(family, results[row.name, family]) or time.monotonic() - started > LIMIT_S
     engines.close()
     print(table(results))
     print(f"\n{len(results)} cells, {wrong} wrong, {time.monotonic() - began:.0f} s")

@@ -24,7 +24,7 @@ from ..peer import Link, Peer, created, polite
 from ..proxy import Proxy
 from .tools import Log
 
-CLOSE_S = 0.6
+CLOSE_S = 0.4
 GRACE_S = 0.5  # what the contract allows on top of close_timeout
 LOAD_S = 1.5  # and what a machine that others share may take on top of that
 
