@@ -21,6 +21,9 @@ from qwen_realtime.server import LocalServer
 from qwen_realtime.server.engines import Engines
 
 README = Path(__file__).parent.parent / "README.md"
+# What users import beside the package itself.
+PAGES = [f"qwen_realtime.{name}" for name in "audio server subtitles trace report doctor errors settings".split()]
+
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -197,10 +200,11 @@ def _remembered(kind: Any, made: list[Any]) -> Any:
 
 def test_the_docstrings_make_pages(tmp_path: Path) -> None:
     """By pdoc; annotations that only a type checker understands are shown as they are written."""
-    command = [sys.executable, "-m", "pdoc", "-o", str(tmp_path), "qwen_realtime"]
+    command = [sys.executable, "-m", "pdoc", "-d", "google", "-o", str(tmp_path), "qwen_realtime", *PAGES]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "qwen_realtime.html").read_text(encoding="utf-8")
     for name in ("TTSClient", "AudioPlayer", "synthesize"):
         assert name in page
-    assert (tmp_path / "qwen_realtime" / "server.html").exists()
+    for module in PAGES:
+        assert (tmp_path / f"{module.replace('.', '/')}.html").stat().st_size > 1000
