@@ -1,7 +1,8 @@
 """A connected socket that one thread may read while others write, with a deadline on everything.
 
-Plain sockets and TLS alike are non-blocking here. A TLS object must not be touched by two threads at once, and must
-not be waited for while it is held: both lose connections. So it is touched under a lock and waited for outside it.
+A plain socket is waited for by the system itself, in the call that reads: half the price of asking first. A TLS object
+must not be touched by two threads at once, and must not be waited for while it is held: both lose connections. So it is
+non-blocking, touched under a lock and waited for outside it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,43 +18,61 @@ from contextlib import suppress
 
 __all__ = ["DuplexSocket", "wait_for"]
 
-CHUNK = 65536
 POLLIN = getattr(select, "POLLIN", 1)
 POLLOUT = getattr(select, "POLLOUT", 4)
 
+CHUNK = 65536
+# A read that waits holds its buffer meanwhile, so it is a small one; there is room for 100 ms of speech.
+FIRST_CHUNK = 8192
 
-class DuplexSocket:
-    """One connected socket. One thread reads; writers take turns among themselves.
+# How far the wait of a plain socket may miss its deadline, in seconds: to set it anew for each read costs a call.
+SLACK_S = 0.005
 
-    Also looks enough like a socket for websocket-client to make its handshake on it.
-    """
+
+class _Plain:
+    """A plain socket: blocking to read, by a timeout that the system keeps; non-blocking to write."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self._timeout = 0.0  # that the system keeps; the reader's own
+        self._size = FIRST_CHUNK  # of the next read; the reader's own
+        self._keep(60.0)
+
+    def _keep(self, timeout: float) -> None:
+        whole, part = divmod(max(1000, int(timeout * 1e6)), 1_000_000)  # none at all would be for ever
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, part))
+        self._timeout = timeout
+
+    def read(self, deadline: float) -> bytes:
+        left = deadline - time.monotonic()
+        if left > 0 and abs(left - self._timeout) > SLACK_S:
+            self._keep(left)
+        try:
+            data = self._sock.recv(self._size, 0 if left > 0 else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            raise TimeoutError("nothing came in time") from None
+        self._size = CHUNK if len(data) == self._size else FIRST_CHUNK
+        return data
+
+    def send(self, data: bytes | memoryview) -> int:
+        return self._sock.send(data, socket.MSG_DONTWAIT)
+
+
+class _Polled:
+    """A socket that is asked before it is read: TLS, and plain ones where the system cannot do better (Windows)."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        # guards the TLS object against reader and writer touching it at once; never held while waiting. A plain socket
-        # could do without, but taking a lock that is free costs less than any way around it
+        # guards the TLS object against reader and writer touching it at once; never held while waiting
         self._touch = threading.Lock()
         self._readable = readiness_of(sock)
         # whether to wait before reading: asking a socket that has nothing costs as much as a wait. A TLS record fits
         # into a chunk, so the TLS object holds nothing back after a read.
         self._drained = False
-        self._received = b""
-        self._timeout: float | None = None
 
-    def read_some(self, deadline: float) -> bytes:
-        """Whatever has arrived, waiting for at least one byte; ``b""`` at the end of the stream.
-
-        Args:
-            deadline: on ``time.monotonic()``.
-
-        Raises:
-            TimeoutError: nothing came in time.
-            OSError: the connection broke.
-        """
-        if self._received:
-            received, self._received = self._received, b""
-            return received
+    def read(self, deadline: float) -> bytes:
         while True:
             if self._drained and not self._readable(deadline):
                 raise TimeoutError("nothing came in time")
@@ -70,6 +90,47 @@ class DuplexSocket:
             self._drained = len(data) < CHUNK
             return data
 
+    def send(self, data: bytes | memoryview) -> int:
+        with self._touch:
+            return self._sock.send(data)
+
+
+def _access(sock: socket.socket) -> _Plain | _Polled:
+    if hasattr(socket, "MSG_DONTWAIT") and not isinstance(sock, ssl.SSLSocket):
+        with suppress(OSError):  # a system with another idea of what a timeout looks like
+            return _Plain(sock)
+    return _Polled(sock)
+
+
+class DuplexSocket:
+    """One connected socket. One thread reads; writers take turns among themselves.
+
+    Also looks enough like a socket for websocket-client to make its handshake on it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        access = _access(sock)
+        self._read = access.read
+        self._send = access.send
+        self._received = b""
+        self._timeout: float | None = None
+
+    def read_some(self, deadline: float) -> bytes:
+        """Whatever has arrived, waiting for at least one byte; ``b""`` at the end of the stream.
+
+        Args:
+            deadline: on ``time.monotonic()``.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            OSError: the connection broke.
+        """
+        if self._received:
+            received, self._received = self._received, b""
+            return received
+        return self._read(deadline)
+
     def write(self, data: bytes, deadline: float) -> None:
         """Write all of it.
 
@@ -84,8 +145,7 @@ class DuplexSocket:
         rest: bytes | memoryview = data
         while True:
             try:
-                with self._touch:
-                    sent = self._sock.send(rest)
+                sent = self._send(rest)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 event = POLLOUT
             except ssl.SSLWantReadError:
