@@ -100,14 +100,13 @@ def _trace(path: Path, *lines: tuple[str, dict[str, Any] | bytes]) -> Path:
 
 
 CREATED = {"type": "session.created", "session": {"id": "s", "model": "qwen3-asr-flash-realtime"}}
+HEARD = {"type": "heard"}
 
 
 def test_sound_counts_by_the_byte(tmp_path: Path) -> None:
     """Not by the message: a client may cut it otherwise."""
     append = {"type": "input_audio_buffer.append", "audio": "AAAA" * 100}  # 300 bytes
-    path = _trace(
-        tmp_path / "t.jsonl", ("server", CREATED), ("client", append), ("client", append), ("server", {"type": "heard"})
-    )
+    path = _trace(tmp_path / "t.jsonl", ("server", CREATED), ("client", append), ("client", append), ("server", HEARD))
     with ReplayServer(path, patience=0.3) as server:
         for pieces, answer in (([600], "heard"), ([100] * 6, "heard"), ([300, 298], "error")):
             client = ASRClient(url=server.url, api_key="k")
@@ -124,10 +123,12 @@ def test_sound_counts_by_the_byte(tmp_path: Path) -> None:
 def test_each_connection_gets_its_session(tmp_path: Path) -> None:
     """A trace of a client that came back; the broken session is broken again."""
     second = {**CREATED, "session": {**CREATED["session"], "id": "second"}}  # type: ignore[dict-item]
-    path = _trace(tmp_path / "t.jsonl", ("server", CREATED), ("server", second))
+    commit = {"type": "input_audio_buffer.commit"}
+    path = _trace(tmp_path / "t.jsonl", ("server", CREATED), ("client", commit), ("server", HEARD), ("server", second))
     with ReplayServer(path) as server:
         assert server.sessions == 2
         first = ASRClient(url=server.url, api_key="k").connect()
+        first.send(commit)
         assert first.wait(5).code == 1011
         for _ in range(2):
             client = ASRClient(url=server.url, api_key="k").connect()
