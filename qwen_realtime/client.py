@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import ssl
 import time
@@ -35,6 +36,12 @@ log = logging.getLogger("qwen_realtime")
 
 C = TypeVar("C", bound="RealtimeClient")
 H = TypeVar("H", bound=Handler)
+
+
+def _require_positive(**options: object) -> None:
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise ConfigError(f"{name} is a number above 0, not {value!r}")
 
 
 class RealtimeClient(Session):
@@ -100,6 +107,14 @@ class RealtimeClient(Session):
         self._strict = strict
         if dispatch not in ("thread", "manual"):
             raise ConfigError(f"dispatch is 'thread' or 'manual', not {dispatch!r}")
+        pings = {"ping_interval": ping_interval, "ping_timeout": ping_timeout}
+        _require_positive(
+            connect_timeout=connect_timeout,
+            close_timeout=close_timeout,
+            send_timeout=send_timeout,
+            max_message_bytes=max_message_bytes,
+            **{name: seconds for name, seconds in pings.items() if seconds is not None},
+        )
         super().__init__(
             model=self.model,
             profile=self._profile,
@@ -116,7 +131,7 @@ class RealtimeClient(Session):
                 "max_message_bytes": max_message_bytes,
                 "send_timeout": send_timeout,
             },
-            pings={"ping_interval": ping_interval, "ping_timeout": ping_timeout},
+            pings=pings,
             manual=dispatch == "manual",
             reconnect=reconnect,
             trace=trace,

@@ -131,6 +131,8 @@ class TTSClient(RealtimeClient):
     def say(self, text: str, timeout: float | None = None) -> Speech:
         """Append, commit, and wait until all of it has been synthesised.
 
+        For one text after the other: where speech of text appended before is still to come, its end ends the wait.
+
         Args:
             text: what to say.
             timeout: seconds; ``None`` waits as long as events keep coming, with a patience of a minute.

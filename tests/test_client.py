@@ -218,6 +218,11 @@ class TestConnecting:
         ):
             with pytest.raises(ConfigError):
                 TTSClient(api_key="k", **options)
+        for option in ("connect_timeout", "close_timeout", "send_timeout", "ping_interval", "max_message_bytes"):
+            for value in (0, -1.0, "5", True, float("inf"), float("nan")):
+                wrong: dict[str, Any] = {option: value}
+                with pytest.raises(ConfigError, match=option):
+                    TTSClient(api_key="k", **wrong)
         with pytest.raises(ConfigError, match="no API key"):
             TTSClient()
         with pytest.warns(RealtimeWarning, match="volume"):
