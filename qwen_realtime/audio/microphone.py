@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qwen_realtime.audio.devices import PyAudioInput, load_pyaudio
+from qwen_realtime.audio.lost import LostDevice
 from qwen_realtime.audio.pcm import Resampler, mix_to_mono
-from qwen_realtime.audio.ports import REOPEN_DELAYS_S
 from qwen_realtime.errors import AudioError, ConfigError, DeviceError
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ class Microphone:
         self._closing = False
         self._ended = False
         self._error: AudioError | None = None
-        self._device_losses = 0
-        self._attempts = 0  # to open a lost device, since it last brought a block
+        self._lost = LostDevice("the microphone")  # its thread's only
         self._muted = False
         self._level = 0.0
 
@@ -95,7 +94,7 @@ class Microphone:
     @property
     def device_losses(self) -> int:
         """How often the device was lost."""
-        return self._device_losses
+        return self._lost.losses
 
     @property
     def error(self) -> AudioError | None:
@@ -222,12 +221,13 @@ class Microphone:
             try:
                 heard = self._input.read()
             except DeviceError as error:
-                resampler, channels = self._reopen(error)
+                resampler, channels = self._lost.get_back(error, self._reopen, self._closes_within)
                 continue
             if heard is None:
                 new = resampler.flush()
             else:
-                self._attempts = 0 if len(heard) else self._attempts
+                if len(heard):
+                    self._lost.works()
                 new = resampler.process(mix_to_mono(heard, channels))
             held = np.concatenate((held, new))
             while len(held) >= self._block:
@@ -257,25 +257,13 @@ class Microphone:
             self._queue.append(pcm)
             self._changed.notify_all()
 
-    def _reopen(self, error: DeviceError) -> tuple[Resampler, int]:
-        """Open the lost device again; raise the last refusal if it does not come back, or at ``close``."""
-        _log.warning("the microphone was lost, trying to get it back: %s", error)
-        self._device_losses += 1
-        while self._attempts < len(REOPEN_DELAYS_S):
-            delay = REOPEN_DELAYS_S[self._attempts]
-            self._attempts += 1
-            with self._changed:
-                if self._changed.wait_for(lambda: self._closing, delay):
-                    break
-            try:
-                self._input.close()
-                found = self._open()
-            except DeviceError as refusal:
-                error = refusal
-            else:
-                _log.warning("the microphone is back")
-                return found
-        raise error
+    def _reopen(self) -> tuple[Resampler, int]:
+        self._input.close()
+        return self._open()
+
+    def _closes_within(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing, seconds)
 
     def _give_up(self, error: AudioError, cause: Exception | None = None) -> None:
         if not self._closing:

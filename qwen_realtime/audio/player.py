@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_realtime.audio.bytes import pcm_bytes
 from qwen_realtime.audio.devices import PyAudioOutput, load_pyaudio
-from qwen_realtime.audio.ports import REOPEN_DELAYS_S
+from qwen_realtime.audio.lost import LostDevice
 from qwen_realtime.audio.schedule import REST, Block, Playout, Schedule
 from qwen_realtime.audio.speaker import Speaker
 from qwen_realtime.errors import AudioError, ConfigError, DeviceError
@@ -99,8 +99,7 @@ class AudioPlayer:
         self._opened = False
         self._closing = False
         self._error: AudioError | None = None
-        self._device_losses = 0
-        self._attempts = 0  # to open a lost device, since it last took a block
+        self._lost = LostDevice("the sound device")  # its thread's only
         self._progress_at = 0.0  # when the device last took a block or was given one
         self._volume = 1.0
         self.monitor: Callable[[NDArray[np.int16], float], None] | None = None
@@ -134,7 +133,7 @@ class AudioPlayer:
     @property
     def device_losses(self) -> int:
         """How often the device was lost."""
-        return self._device_losses
+        return self._lost.losses
 
     @property
     def volume(self) -> float:
@@ -348,7 +347,7 @@ class AudioPlayer:
                 ran_dry = self._give(block)
                 break
             except DeviceError as error:
-                self._reopen(error)
+                self._lost.get_back(error, self._reopen, self._closes_within)
         latency_s = self._speaker.latency_ms / 1000
         if self.monitor is not None and block.parts:
             heard_at = time.monotonic() + latency_s - len(block.samples) / self.sample_rate
@@ -357,8 +356,8 @@ class AudioPlayer:
             except Exception:  # noqa: BLE001 - the sound goes on without whoever listens in
                 _log.exception("the monitor of the player failed, and is not called again")
                 self.monitor = None
+        self._lost.works()
         with self._changed:
-            self._attempts = 0
             self._progress_at = time.monotonic()
             self._schedule.delivered(block, self._progress_at, latency_s, ran_dry)
             self._changed.notify_all()
@@ -368,26 +367,13 @@ class AudioPlayer:
             return self._speaker.play(block.samples, self._volume)
         return self._speaker.rest() if block is REST else self._speaker.play_silence()
 
-    def _reopen(self, error: DeviceError) -> None:
-        """Open the lost device again; raise the last refusal if it does not come back, or at ``close``."""
-        _log.warning("the sound device was lost, trying to get it back: %s", error)
+    def _reopen(self) -> None:
+        self._speaker.close_device()
+        self._speaker.open()
+
+    def _closes_within(self, seconds: float) -> bool:
         with self._changed:
-            self._device_losses += 1
-        while self._attempts < len(REOPEN_DELAYS_S):
-            delay = REOPEN_DELAYS_S[self._attempts]
-            with self._changed:
-                self._attempts += 1
-                if self._changed.wait_for(lambda: self._closing, delay):
-                    break
-            try:
-                self._speaker.close_device()
-                self._speaker.open()
-            except DeviceError as refusal:
-                error = refusal
-            else:
-                _log.warning("the sound device is back")
-                return
-        raise error
+            return self._changed.wait_for(lambda: self._closing, seconds)
 
     def _give_up(self, error: AudioError, cause: Exception | None = None) -> None:
         if not self._closing:

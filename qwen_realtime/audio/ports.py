@@ -8,9 +8,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-REOPEN_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Waits (s) before each attempt to open a device again after it was lost."""
-
 
 class DeviceFormat(NamedTuple):
     """What a device was opened with: rate (Hz), interleaved channels, and the block (frames) that suits it."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen_realtime.audio import microphone as microphone_module
+from qwen_realtime.audio import lost
 from qwen_realtime.audio.fakes import ArrayInput, WavInput
 from qwen_realtime.audio.microphone import Microphone
 from qwen_realtime.audio.pcm import mix_to_mono, resample
@@ -23,7 +23,7 @@ RATE = 16000
 @pytest.fixture(autouse=True)
 def fast_reopening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost devices are tried again without the real waits."""
-    monkeypatch.setattr(microphone_module, "REOPEN_DELAYS_S", (0.001,) * 6)
+    monkeypatch.setattr(lost, "REOPEN_DELAYS_S", (0.001,) * 6)
 
 
 def test_blocks_are_the_sound() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from qwen_realtime.audio import player as player_module
+from qwen_realtime.audio import lost
 from qwen_realtime.audio.fakes import FileOutput, MemoryOutput
 from qwen_realtime.audio.player import AudioPlayer
 from qwen_realtime.audio.wav import WavWriter, read_wav
@@ -32,7 +32,7 @@ BLOCK = 240  # half of the 20 ms of a block: what the player hands over at a tim
 @pytest.fixture(autouse=True)
 def fast_reopening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost devices are tried again without the real waits."""
-    monkeypatch.setattr(player_module, "REOPEN_DELAYS_S", (0.001,) * 6)
+    monkeypatch.setattr(lost, "REOPEN_DELAYS_S", (0.001,) * 6)
 
 
 def wait_until_held(output: MemoryOutput) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pyaudio
 import pytest
 
-from qwen_realtime.audio import microphone as microphone_module
-from qwen_realtime.audio import player as player_module
+from qwen_realtime.audio import lost
 from qwen_realtime.audio.devices import PyAudioInput, PyAudioOutput
 from qwen_realtime.audio.microphone import Microphone
 from qwen_realtime.audio.pcm import resample
@@ -215,8 +214,7 @@ def test_a_device_of_one_rate_plays_and_hears(sound_card_48k: VirtualAudio) -> N
 
 def test_a_sound_card_that_dies_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides notice, try again, and give up with a DeviceError; nothing hangs."""
-    monkeypatch.setattr(player_module, "REOPEN_DELAYS_S", (0.05,) * 3)
-    monkeypatch.setattr(microphone_module, "REOPEN_DELAYS_S", (0.05,) * 3)
+    monkeypatch.setattr(lost, "REOPEN_DELAYS_S", (0.05,) * 3)
     with virtual_audio(RATE) as card:
         player, microphone = AudioPlayer(), Microphone()
         player.start()
