@@ -1,11 +1,7 @@
-"""One connection and the thread that receives on it.
+"""One connection: what is received and when, pings, and how it ends.
 
-The receiving thread, ``qwen-receive``, is the only one that reads the socket and the only one that disposes of it.
-
-It may block on
-    the socket, no longer than the ping interval; and on delivering a message, while the mailbox is full.
-It is woken by
-    data, the other side's end, and :meth:`Connection.close`, which cuts the socket when the time is up.
+The receiving thread (:mod:`.receiver`) is the only one that reads the socket and the only one that disposes of it; it
+never waits for a connection. Other threads send, cut, and wait for the end.
 """
 
 from __future__ import annotations
@@ -17,6 +13,7 @@ from collections.abc import Callable
 
 from .errors import ConnectionClosed, ProtocolError
 from .events import CloseInfo
+from .receiver import NEVER, Receiver, Wish, receive
 from .transport import Transport
 
 __all__ = ["Connection"]
@@ -26,18 +23,27 @@ log = logging.getLogger("qwen_realtime")
 # Pings in a row that may stay unanswered, with no other frame meanwhile, before the peer is given up.
 UNANSWERED_PINGS = 3
 
+# Messages taken before other connections have their turn.
+TURN = 32
+
+# When to try again to answer a ping, in seconds, where the other side does not read what we send.
+PONG_AGAIN_S = 0.05
+
 
 class Connection:
-    """A transport with its receiving thread, which :meth:`start` starts: what it calls may need the object.
+    """A transport that is received from, once :meth:`start` is called: what it calls may need the object.
 
     Args:
         transport: connected.
-        on_message: called with each message's payload, on the receiving thread.
-        on_end: called once with how it ended, on the receiving thread, when the socket is gone.
+        on_message: called with each message's payload, on the receiving thread; must not wait.
+        on_end: called once with how it ended, on the receiving thread, when the socket is gone; must not wait.
         on_idle: called on the receiving thread when nothing has come for a ping interval.
+        has_room: whether another message may come; where not, :meth:`resume` is called when it may.
         ping_interval: seconds of silence after which a ping is sent; ``None`` for never.
         ping_timeout: seconds to wait for an answer before the next ping; ``None`` to wait for ever.
     """
+
+    receiver: Receiver
 
     def __init__(
         self,
@@ -46,6 +52,7 @@ class Connection:
         on_message: Callable[[bytes], None],
         on_end: Callable[[CloseInfo], None],
         on_idle: Callable[[], None] = lambda: None,
+        has_room: Callable[[], bool] = lambda: True,
         ping_interval: float | None,
         ping_timeout: float | None,
     ) -> None:
@@ -53,29 +60,38 @@ class Connection:
         self._on_message = on_message
         self._on_end = on_end
         self._on_idle = on_idle
+        self._has_room = has_room
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._closing = False  # by us; set before the close frame is sent
-        self._give_up_at = float("inf")  # when the receiving thread stops to wait for the answer to a close frame
+        self._give_up_at = NEVER  # when the answer to a close frame is waited for no longer
+        self._pinged_at = 0.0  # the receiving thread's own, as the next two
+        self._unanswered = 0  # pings
+        self._how = CloseInfo(by="network")  # it has ended
+        self._ended = threading.Event()  # set as the last act
         self.messages = 0  # received so far; pings and pongs are none
-        self._thread = threading.Thread(target=self._run, name="qwen-receive", daemon=True)
         self.send = transport.send
+        self.fileno = transport.fileno
 
     def start(self) -> None:
         """Start to receive."""
-        self._thread.start()
+        receive(self)
+
+    def resume(self) -> None:
+        """Look again whether there is room; from any thread."""
+        self.receiver.poke(self)
 
     def close(self, deadline: float, code: int = 1000, reason: str = "") -> None:
         """Close in order: send CLOSE, let the reader see the answer, and cut the socket when the time is up.
 
-        Idempotent, from any thread. Blocks until the receiving thread has ended, at most until ``deadline`` (on
-        ``time.monotonic()``) and a moment more; on the receiving thread itself it does not wait.
+        Idempotent, from any thread but the receiving one. Blocks until the connection has ended, at most until
+        ``deadline`` (on ``time.monotonic()``) and a moment more.
         """
         self._closing = True
         left = max(0.05, deadline - time.monotonic())
         self._transport.send_close(code, reason, timeout=left / 2)
         self.wait(deadline)
-        if self._thread.is_alive():
+        if not self._ended.is_set():
             self._transport.shutdown()
             self.wait(time.monotonic() + 1.0)
 
@@ -90,7 +106,7 @@ class Connection:
         self._closing = True
         if within is not None:
             self._give_up_at = time.monotonic() + within
-        self._transport.send_close(code, reason, timeout=0.5)
+        self._transport.send_close(code, reason, timeout=0.0 if self.receiver.is_current else 0.5)
         if self._transport.broken:
             self._transport.shutdown()
 
@@ -99,58 +115,75 @@ class Connection:
         self._transport.shutdown()
 
     def wait(self, deadline: float) -> None:
-        """Wait until the receiving thread has ended, at most until the deadline on ``time.monotonic()``."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+        """Wait until it has ended, at most until the deadline on ``time.monotonic()``; not on the receiving thread."""
+        if not self.receiver.is_current:
+            self._ended.wait(max(0.0, deadline - time.monotonic()))
 
-    # The receiving thread.
+    # On the receiving thread.
 
-    def _run(self) -> None:
-        info = CloseInfo(by="network")
+    def step(self) -> Wish | None:
+        """Take messages, look after pings; ``None`` when it has ended."""
         try:
-            info = self._receive()
-        except Exception as error:
-            log.exception("the receiving thread failed; please report this")
-            info = CloseInfo(by="client", reason=str(error), error=error)
-        finally:
-            self._transport.dispose()
-            self._on_end(info)
-
-    def _receive(self) -> CloseInfo:
-        """Receive until the end, and say how it came."""
-        interval = self._ping_interval or 3600.0
-        pinged_at, unanswered = 0.0, 0
-        try:
-            while True:
-                heard_at, now = self._transport.heard_at, time.monotonic()
-                if heard_at >= pinged_at:  # whatever comes is an answer
-                    unanswered, due = 0, heard_at + interval
-                else:
-                    due = pinged_at + (self._ping_timeout or interval)
-                if now >= self._give_up_at:
-                    raise ConnectionClosed("the close frame was not answered", by="client")
-                if now < due or self._ping_interval is None or self._closing:
-                    # no longer than the interval: an answer that comes meanwhile begins a new one
-                    wait = min(due - now, interval) if now < due else interval
-                    message = self._transport.receive(min(wait, self._give_up_at - now))
-                    if message is not None:
-                        self.messages += 1
-                        self._on_message(message)
-                    continue
-                if unanswered >= UNANSWERED_PINGS and self._ping_timeout is not None:
-                    raise ConnectionClosed(f"no sign of life after {unanswered} pings", by="network")
-                self._on_idle()
-                if self._closing:
-                    continue  # the idle moment was used to close
-                self._transport.ping()
-                unanswered, pinged_at = unanswered + 1, time.monotonic()
+            if time.monotonic() >= self._give_up_at:
+                raise ConnectionClosed("the close frame was not answered", by="client")
+            return self._take() or Wish(True, self._look_after_pings())
         except ConnectionClosed as error:
-            return self._ended(error)
+            self._how = self._told(error)
         except ProtocolError as error:
-            self._transport.send_close(1002, str(error), timeout=1.0)
-            return CloseInfo(code=1002, reason=str(error), by="client", error=error)
+            self._transport.send_close(1002, str(error), timeout=0.0)
+            self._how = CloseInfo(code=1002, reason=str(error), by="client", error=error)
+        except Exception as error:
+            log.exception("receiving failed; please report this")
+            self._how = CloseInfo(by="client", reason=str(error), error=error)
+        return None
 
-    def _ended(self, error: ConnectionClosed) -> CloseInfo:
+    def end(self) -> None:
+        """Dispose of the socket and tell how it ended."""
+        self._transport.dispose()
+        try:
+            self._on_end(self._how)
+        finally:
+            self._ended.set()
+
+    def _take(self) -> Wish | None:
+        """Take what has come; a wish where that cannot be all."""
+        for _ in range(TURN):
+            if not self._has_room():
+                return Wish(False, self._give_up_at)
+            message = self._transport.take()
+            if message is None:
+                return None
+            self.messages += 1
+            self._on_message(message)
+            if self._transport.at_rest:
+                return None
+        return Wish(True, 0.0)
+
+    def _look_after_pings(self) -> float:
+        """Send a ping where one is due; when to look again."""
+        now, due = time.monotonic(), self._next_ping()
+        if now >= due:
+            if self._unanswered >= UNANSWERED_PINGS and self._ping_timeout is not None:
+                raise ConnectionClosed(f"no sign of life after {self._unanswered} pings", by="network")
+            self._on_idle()
+            if not self._closing:  # the idle moment may have been used to close
+                self._transport.ping()
+                self._unanswered, self._pinged_at = self._unanswered + 1, time.monotonic()
+            due = self._next_ping()
+        if not self._transport.answer_ping():
+            due = min(due, now + PONG_AGAIN_S)
+        return min(due, self._give_up_at)
+
+    def _next_ping(self) -> float:
+        if self._ping_interval is None or self._closing:
+            return NEVER
+        heard_at = self._transport.heard_at
+        if heard_at >= self._pinged_at:  # whatever comes is an answer
+            self._unanswered = 0
+            return heard_at + self._ping_interval
+        return self._pinged_at + (self._ping_timeout or self._ping_interval)
+
+    def _told(self, error: ConnectionClosed) -> CloseInfo:
         if error.by == "server":  # its close frame is the first cause, whatever failed after it
             clean = error.code == 1000
             return CloseInfo(

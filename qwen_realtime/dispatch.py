@@ -53,6 +53,7 @@ class Dispatcher:
         self.ended = False  # the last event has been delivered
         self._mailbox = Mailbox(selectable=manual)
         self.put = self._mailbox.put
+        self.has_room = self._mailbox.has_room
         self.fileno = self._mailbox.fileno
         self._discard = False  # deliver nothing but the end
         self._cut: Callable[[], None] | None = None  # what to do where a close has no answer
@@ -80,6 +81,10 @@ class Dispatcher:
     def in_handler(self) -> bool:
         """Whether the calling thread is running a handler."""
         return self._running == threading.get_ident()
+
+    def when_room(self, resume: Callable[[], object]) -> None:
+        """Call ``resume`` when there is room again after ``has_room`` said no; on the thread that made it."""
+        self._mailbox.on_room = resume
 
     def let_end(self) -> None:
         """Stop bounding what waits, so that a receiving thread that waits for room can end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
-import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from .errors import ConfigError
@@ -19,20 +19,24 @@ LIMIT_BYTES = 64 * 1024 * 1024
 class Mailbox:
     """A queue with one producer, the receiving thread, and one consumer at a time.
 
-    The fast path takes no lock of ours: the two byte counts have one writer each, and the producer waits only when
-    their difference is over the limit.
+    Nothing here waits but :meth:`get`, and no lock of ours is taken: the two byte counts have one writer each, and a
+    producer that minds the bound asks :meth:`has_room` before it brings more.
 
     Args:
-        limit_bytes: how much may wait, in bytes of messages, before :meth:`put` blocks.
+        limit_bytes: how much may wait, in bytes of messages.
         selectable: keep a descriptor that is readable while events wait.
+
+    Attributes:
+        on_room: called by the consumer when there is room again after :meth:`has_room` said no.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES, *, selectable: bool = False) -> None:
+        self.on_room: Callable[[], object] = lambda: None
         self._limit = limit_bytes
         self._queue: queue.SimpleQueue[tuple[Event | None, int]] = queue.SimpleQueue()
         self._put_bytes = 0  # written by the producer
         self._got_bytes = 0  # written by the consumer
-        self._room = threading.Event()  # set by the consumer when the producer may be waiting for room
+        self._stopped = False  # the producer waits for room, or is just about to
         self._unbounded = 0  # consumers that wait for the producer themselves: the bound must not stop it
         self._closing = False  # set once, by whoever closes: the producer must come to its end
         self._wake: tuple[socket.socket, socket.socket] | None = None
@@ -42,18 +46,29 @@ class Mailbox:
                 end.setblocking(False)
 
     def put(self, event: Event, size: int) -> None:
-        """Add an event; the receiving thread only. Blocks while the box is full, until the consumer takes some out."""
-        while self._full():
-            self._room.clear()
-            if self._full():
-                self._room.wait(1.0)  # a slice: whatever set it between the two looks is seen at the next
-        if size:  # a recovering thread may put what has none, beside the receiving one
+        """Add an event; the receiving thread, and a recovering one what has no size."""
+        if size:
             self._put_bytes += size
         self._queue.put((event, size))
         self.ring()
 
+    def has_room(self) -> bool:
+        """Whether the producer may bring more; where not, ``on_room`` is called when it may."""
+        if not self._full():
+            return True
+        self._stopped = True
+        if self._full():  # whoever makes room from now on sees that it is waited for
+            return False
+        self._stopped = False
+        return True
+
     def _full(self) -> bool:
         return self._put_bytes - self._got_bytes > self._limit and not self._unbounded and not self._closing
+
+    def _offer_room(self) -> None:
+        if self._stopped and not self._full():
+            self._stopped = False
+            self.on_room()
 
     def put_last(self, event: Event | None) -> None:
         """Add the last event, or nothing but the end; never blocks."""
@@ -71,14 +86,13 @@ class Mailbox:
         event, size = self._queue.get(timeout=timeout) if timeout != 0 else self._queue.get_nowait()
         if size:
             self._got_bytes += size
-            if not self._room.is_set():
-                self._room.set()
+            self._offer_room()
         return event
 
     def lift(self) -> None:
         """Suspend the bound: the consumer is about to wait for something that only the producer can bring."""
         self._unbounded += 1
-        self._room.set()
+        self._offer_room()
 
     def restore(self) -> None:
         """End one :meth:`lift`."""
@@ -87,7 +101,7 @@ class Mailbox:
     def let_end(self) -> None:
         """Drop the bound for good: the producer is being closed and must not be kept. From any thread."""
         self._closing = True
-        self._room.set()
+        self._offer_room()
 
     # The descriptor.
 

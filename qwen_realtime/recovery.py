@@ -1,7 +1,7 @@
 """Coming back after a break: what a client with a :class:`~.reconnect.ReconnectPolicy` has beside its connection.
 
-The recovery runs on the receiving thread of the connection that broke, while there is no connection. It may block on
-the waits of the policy, on connecting and on sending; it is woken by ``close()``.
+The recovery runs on a thread of its own, ``qwen-reconnect``, while there is no connection. It may block on the waits of
+the policy, on connecting and on sending; it is woken by ``close()``.
 """
 
 from __future__ import annotations

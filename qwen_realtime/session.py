@@ -1,8 +1,9 @@
 """One session on its connection: what goes out, what comes in, coming back after a break, and waiting for the server.
 
-The private half of the clients; :mod:`.client` has the public one. Three threads meet here. The caller's threads send
-and wait; ``qwen-receive`` (:mod:`.connection`) decodes messages, keeps the session's state and fills the mailbox;
-``qwen-dispatch`` (:mod:`.dispatch`) runs the handlers.
+The private half of the clients; :mod:`.client` has the public one. Four threads meet here. The caller's threads send
+and wait; ``qwen-receive`` (:mod:`.receiver`), which all sessions share and nothing may keep waiting, decodes messages,
+keeps the session's state and fills the mailbox; ``qwen-dispatch`` (:mod:`.dispatch`) runs the handlers;
+``qwen-reconnect`` is there while a connection that broke is being replaced.
 
 ``_changed`` guards the lifecycle state, the session's state and what has been answered; it is held for a few
 assignments, and callers wait on it. The order of frames is guarded by the transport's own lock.
@@ -121,6 +122,7 @@ class Session:
         self._connection: Connection | None = None
         self._process = 0  # that connected: a fork of it has the socket, but neither the threads nor the right to it
         self._recovery = Recovery(reconnect, self.family) if reconnect is not None else None
+        self._returning: threading.Thread | None = None  # the last one that came back, or still does
 
         self._changed = threading.Condition()
         self._state = State.NEW
@@ -182,8 +184,10 @@ class Session:
             on_message=self._on_message,
             on_end=lambda info: self._on_end(connection, info),
             on_idle=self._on_idle,
+            has_room=self._dispatcher.has_room,
             **self._pings,
         )
+        self._dispatcher.when_room(connection.resume)
         self._process = os.getpid()
         with self._changed:  # known before the first event is: a handler may send at once
             self._session_state = SessionState(self.family)
@@ -268,6 +272,9 @@ class Session:
             self._dispatcher.cut_later(deadline, connection.cut)
         else:
             connection.close(deadline)
+            returning = self._returning
+            if returning is not None and returning is not threading.current_thread():
+                returning.join(max(0.1, deadline - time.monotonic()))
 
     def _drain(self, timeout: float | None) -> bool:
         """Wait for the handlers of what has arrived; where they take too long, let the rest fall."""
@@ -438,15 +445,17 @@ class Session:
             with self._changed:
                 if connection is not self._connection:
                     return  # of a try that was given up before
-                recovering = self._recovery.recovering
-                if recovering:
+                if self._recovery.recovering:
                     self._broken_try = info  # the recovering thread waits for its session
                     self._breaks += 1
                     self._changed.notify_all()
-            ended = None if recovering else self._recover(self._recovery, info)
-            if ended is None:
-                return
-            info = ended
+                    return
+                if self._comes_back(self._recovery, info):
+                    return
+        self._end(info)
+
+    def _end(self, info: CloseInfo) -> None:
+        """The session is over."""
         with self._changed:
             self._info = info
             self._state = State.CLOSED
@@ -455,18 +464,35 @@ class Session:
             self._trace.close()
         self._dispatcher.end(Disconnected(info=info))
 
-    # Coming back, on the receiving thread of the connection that has ended.
+    def _comes_back(self, recovery: Recovery, info: CloseInfo) -> bool:
+        """Begin to come back from the end of a connection, if that can be done; with ``_changed`` held."""
+        finished = self._session_state.phase is Phase.FINISHED
+        if finished or self._state is not State.OPEN or not recovery.takes_over(info):
+            return False
+        self._state = State.CONNECTING
+        recovery.recovering = True
+        self._breaks += 1
+        self._changed.notify_all()
+        self._returning = threading.Thread(
+            target=self._come_back, args=(recovery, info), name="qwen-reconnect", daemon=True
+        )
+        self._returning.start()
+        return True
+
+    # Coming back, on a thread of its own, ``qwen-reconnect``: it waits for the policy, the network and the server, and
+    # is woken by what it waits for, and by close().
+
+    def _come_back(self, recovery: Recovery, info: CloseInfo) -> None:
+        try:
+            ended = self._recover(recovery, info)
+        except Exception as error:
+            log.exception("coming back failed; please report this")
+            ended = CloseInfo(by="client", reason=str(error), error=error)
+        if ended is not None:
+            self._end(ended)
 
     def _recover(self, recovery: Recovery, info: CloseInfo) -> CloseInfo | None:
         """Come back with a new connection; ``None`` when that has worked, else how it ended for good."""
-        with self._changed:
-            finished = self._session_state.phase is Phase.FINISHED
-            if finished or self._state is not State.OPEN or not recovery.takes_over(info):
-                return info
-            self._state = State.CONNECTING
-            recovery.recovering = True
-            self._breaks += 1
-            self._changed.notify_all()
         recovery.broken(info)
         while (due := recovery.next_try()) is not None:
             attempt, delay = due

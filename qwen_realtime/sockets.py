@@ -1,8 +1,7 @@
 """A connected socket that one thread may read while others write, with a deadline on everything.
 
-A plain socket is waited for by the system itself, in the call that reads: half the price of asking first. A TLS object
-must not be touched by two threads at once, and must not be waited for while it is held: both lose connections. So it is
-non-blocking, touched under a lock and waited for outside it.
+Plain sockets and TLS alike are non-blocking here. A TLS object must not be touched by two threads at once, and must
+not be waited for while it is held: both lose connections. So it is touched under a lock and waited for outside it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -18,88 +16,9 @@ from contextlib import suppress
 
 __all__ = ["DuplexSocket", "wait_for"]
 
+CHUNK = 65536
 POLLIN = getattr(select, "POLLIN", 1)
 POLLOUT = getattr(select, "POLLOUT", 4)
-
-CHUNK = 65536
-# A read that waits holds its buffer meanwhile, so it is a small one; there is room for 100 ms of speech.
-FIRST_CHUNK = 8192
-
-# How far the wait of a plain socket may miss its deadline, in seconds: to set it anew for each read costs a call.
-SLACK_S = 0.005
-
-
-class _Plain:
-    """A plain socket: blocking to read, by a timeout that the system keeps; non-blocking to write."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(True)
-        self._sock = sock
-        self._timeout = 0.0  # that the system keeps; the reader's own
-        self._size = FIRST_CHUNK  # of the next read; the reader's own
-        self._keep(60.0)
-
-    def _keep(self, timeout: float) -> None:
-        whole, part = divmod(max(1000, int(timeout * 1e6)), 1_000_000)  # none at all would be for ever
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, part))
-        self._timeout = timeout
-
-    def read(self, deadline: float) -> bytes:
-        left = deadline - time.monotonic()
-        if left > 0 and abs(left - self._timeout) > SLACK_S:
-            self._keep(left)
-        try:
-            data = self._sock.recv(self._size, 0 if left > 0 else socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            raise TimeoutError("nothing came in time") from None
-        self._size = CHUNK if len(data) == self._size else FIRST_CHUNK
-        return data
-
-    def send(self, data: bytes | memoryview) -> int:
-        return self._sock.send(data, socket.MSG_DONTWAIT)
-
-
-class _Polled:
-    """A socket that is asked before it is read: TLS, and plain ones where the system cannot do better (Windows)."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        # guards the TLS object against reader and writer touching it at once; never held while waiting
-        self._touch = threading.Lock()
-        self._readable = readiness_of(sock)
-        # whether to wait before reading: asking a socket that has nothing costs as much as a wait. A TLS record fits
-        # into a chunk, so the TLS object holds nothing back after a read.
-        self._drained = False
-
-    def read(self, deadline: float) -> bytes:
-        while True:
-            if self._drained and not self._readable(deadline):
-                raise TimeoutError("nothing came in time")
-            self._drained = True
-            try:
-                with self._touch:
-                    data = self._sock.recv(CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                continue
-            except ssl.SSLWantWriteError:
-                if not wait_for(self._sock, POLLOUT, deadline):
-                    raise TimeoutError("nothing came in time") from None
-                self._drained = False
-                continue
-            self._drained = len(data) < CHUNK
-            return data
-
-    def send(self, data: bytes | memoryview) -> int:
-        with self._touch:
-            return self._sock.send(data)
-
-
-def _access(sock: socket.socket) -> _Plain | _Polled:
-    if hasattr(socket, "MSG_DONTWAIT") and not isinstance(sock, ssl.SSLSocket):
-        with suppress(OSError):  # a system with another idea of what a timeout looks like
-            return _Plain(sock)
-    return _Polled(sock)
 
 
 class DuplexSocket:
@@ -109,12 +28,30 @@ class DuplexSocket:
     """
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._sock = sock
-        access = _access(sock)
-        self._read = access.read
-        self._send = access.send
+        # guards the TLS object against reader and writer touching it at once; never held while waiting. A plain socket
+        # could do without, but taking a lock that is free costs less than any way around it
+        self._touch = threading.Lock()
         self._received = b""
         self._timeout: float | None = None
+
+    def take(self) -> bytes | None:
+        """Whatever has arrived, without waiting; ``None`` where that is nothing, ``b""`` at the end of the stream.
+
+        A TLS record fits into ``CHUNK``, so the TLS object holds nothing back after a read.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        if self._received:
+            received, self._received = self._received, b""
+            return received
+        try:
+            with self._touch:
+                return self._sock.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
 
     def read_some(self, deadline: float) -> bytes:
         """Whatever has arrived, waiting for at least one byte; ``b""`` at the end of the stream.
@@ -126,10 +63,10 @@ class DuplexSocket:
             TimeoutError: nothing came in time.
             OSError: the connection broke.
         """
-        if self._received:
-            received, self._received = self._received, b""
-            return received
-        return self._read(deadline)
+        while (data := self.take()) is None:
+            if not self.wait_readable(deadline):
+                raise TimeoutError("nothing came in time")
+        return data
 
     def write(self, data: bytes, deadline: float) -> None:
         """Write all of it.
@@ -145,7 +82,8 @@ class DuplexSocket:
         rest: bytes | memoryview = data
         while True:
             try:
-                sent = self._send(rest)
+                with self._touch:
+                    sent = self._sock.send(rest)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 event = POLLOUT
             except ssl.SSLWantReadError:
@@ -157,6 +95,26 @@ class DuplexSocket:
                 continue
             if not wait_for(self._sock, event, deadline):
                 raise TimeoutError("the other side does not read")
+
+    def write_at_once(self, data: bytes) -> bool:
+        """Write a few bytes without waiting; ``False`` where the other side does not read.
+
+        Asks first: what TLS has once been given must be given to it again until it is out.
+
+        Raises:
+            OSError: the connection broke, or did not take all of it.
+        """
+        if not wait_for(self._sock, POLLOUT, 0.0):
+            return False
+        with self._touch:
+            sent = self._sock.send(data)
+        if sent != len(data):
+            raise OSError("the other side does not read")
+        return True
+
+    def wait_readable(self, deadline: float) -> bool:
+        """Wait until something has arrived; ``False`` where nothing has by the deadline on ``time.monotonic()``."""
+        return wait_for(self._sock, POLLIN, deadline)
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """End both directions at once, from any thread; whoever waits is woken.
@@ -210,12 +168,6 @@ if hasattr(select, "poll"):
             if left <= 0 or (cancelled is not None and cancelled()):
                 return False
 
-    def readiness_of(sock: socket.socket) -> Callable[[float], bool]:
-        """:func:`wait_for` data of one socket, made once for all waits; for one thread at a time."""
-        poller = select.poll()
-        poller.register(sock, POLLIN)
-        poll = poller.poll
-        return lambda deadline: bool(poll(max(0.0, (deadline - time.monotonic()) * 1000)))
 
 else:  # Windows
 
@@ -229,7 +181,3 @@ else:  # Windows
                 return True
             if left <= 0 or (cancelled is not None and cancelled()):
                 return False
-
-    def readiness_of(sock: socket.socket) -> Callable[[float], bool]:
-        """:func:`wait_for` data of one socket; for one thread at a time."""
-        return lambda deadline: wait_for(sock, POLLIN, deadline)

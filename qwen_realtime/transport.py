@@ -67,10 +67,13 @@ class Transport:
         self._write_lock = threading.Lock()  # guards the order of frames; waited for no longer than send_timeout
         self._close_sent = False
         self._broken = ""  # why nothing can be written any more
-        self._buffer = b""  # what has come and was not taken yet, from _taken on; the receiving thread's own
+        # What has come and was not taken yet, the buffer from _taken on and the pieces after it, is the receiving
+        # thread's own, as all down to heard_at.
+        self._buffer = b""
         self._taken = 0
-        self._ended = False
+        self._pieces: list[bytes] = []
         self._parts: list[bytes] = []  # of a fragmented message
+        self._pong: bytes | None = None  # that is owed
         self.heard_at = time.monotonic()
 
     # Receiving, on one thread.
@@ -86,10 +89,15 @@ class Transport:
             ProtocolError: a frame that cannot be; the connection is of no use any more.
         """
         deadline = time.monotonic() + timeout
-        while True:
-            frame = self._frame(deadline)
-            if frame is None:
+        while (message := self.take()) is None:
+            if not self._sock.wait_readable(deadline):
                 return None
+        return message
+
+    def take(self) -> bytes | None:
+        """The next text message, where it is there, without waiting; raises as :meth:`receive` does."""
+        self.answer_ping()
+        while (frame := self._frame()) is not None:
             final, opcode, payload = frame
             if opcode == _TEXT and final and not self._parts:
                 return payload
@@ -98,17 +106,24 @@ class Transport:
                 if message is not None:
                     return message
             elif opcode == _PING:
-                self._pong(payload)
+                self._pong = payload
+                self.answer_ping()
             elif opcode == _CLOSE:
                 raise self._closed_by_server(payload)
             elif opcode == _BINARY:
                 raise ProtocolError("the server sent a binary frame; this protocol has text frames only")
             elif opcode != _PONG:
                 raise ProtocolError(f"the server sent a frame of the unknown kind {opcode:#x}")
+        return None
 
-    def _frame(self, deadline: float) -> tuple[int, int, bytes] | None:
-        """One frame as (final, opcode, payload); ``None`` when it is not whole by the deadline."""
-        if not self._have(2, deadline):
+    @property
+    def at_rest(self) -> bool:
+        """Whether all that had come at the last read has been taken."""
+        return self._taken == len(self._buffer) and not self._pieces
+
+    def _frame(self) -> tuple[int, int, bytes] | None:
+        """One frame as (final, opcode, payload); ``None`` when it is not whole yet."""
+        if not self._have(2):
             return None
         first, second = self._buffer[self._taken], self._buffer[self._taken + 1]
         if first & 0x70 or second & 0x80:
@@ -116,7 +131,7 @@ class Transport:
         size, head = second & 0x7F, 2
         if size >= 126:
             head = 4 if size == 126 else 10
-            if not self._have(head, deadline):
+            if not self._have(head):
                 return None
             (size,) = struct.unpack_from("!H" if head == 4 else "!Q", self._buffer, self._taken + 2)
         elif first & 0x0F >= _CLOSE and not first & 0x80:
@@ -126,40 +141,39 @@ class Transport:
                 f"a message of {size} bytes is over the limit of {self._max_message_bytes}",
                 hint="raise max_message_bytes if you expect it",
             )
-        if not self._have(head + size, deadline):
+        if not self._have(head + size):
             return None
         start = self._taken + head
         self._taken = start + size
         return first & 0x80, first & 0x0F, self._buffer[start : self._taken]
 
-    def _have(self, count: int, deadline: float) -> bool:
-        """Have ``count`` bytes from ``_taken`` on; ``False`` when they have not come by the deadline."""
+    def _have(self, count: int) -> bool:
+        """Have ``count`` bytes from ``_taken`` on in the buffer; ``False`` when they have not come yet."""
         missing = count - (len(self._buffer) - self._taken)
         if missing <= 0:
             return True
-        chunks = [self._buffer[self._taken :]]
-        try:
-            while missing > 0:
-                chunk = self._read(deadline)
-                chunks.append(chunk)
-                missing -= len(chunk)
-        except TimeoutError:
-            return False
-        finally:
-            self._buffer, self._taken = b"".join(chunks), 0
+        missing -= sum(map(len, self._pieces))
+        while missing > 0:
+            piece = self._read()
+            if piece is None:
+                return False
+            self._pieces.append(piece)  # joined once, when there are enough of them
+            missing -= len(piece)
+        self._buffer = b"".join((self._buffer[self._taken :], *self._pieces))
+        self._taken = 0
+        self._pieces.clear()
         return True
 
-    def _read(self, deadline: float) -> bytes:
+    def _read(self) -> bytes | None:
         try:
-            chunk = self._sock.read_some(deadline)
-        except TimeoutError:
-            raise
+            piece = self._sock.take()
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"the connection broke: {error}", by="network") from error
-        if not chunk:
+        if piece == b"":
             raise ConnectionClosed("the connection ended without a close frame", by="network")
-        self.heard_at = time.monotonic()
-        return chunk
+        if piece is not None:
+            self.heard_at = time.monotonic()
+        return piece
 
     def _joined(self, final: int, opcode: int, payload: bytes) -> bytes | None:
         """The whole message, when this is its last piece."""
@@ -181,7 +195,7 @@ class Transport:
         code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
         reason = payload[2:].decode("utf-8", "replace")
         answered = self._close_sent
-        self.send_close(1000, timeout=min(1.0, self._send_timeout))
+        self.send_close(1000, timeout=0.0)
         shown = f"{code} {reason}".strip() if code is not None else "no code"
         return ConnectionClosed(
             "closed" if answered else f"the server closed the connection: {shown}",
@@ -203,12 +217,28 @@ class Transport:
         self._write(_masked_frame(payload, _TEXT), self._send_timeout)
 
     def ping(self) -> None:
-        """Send a ping; raises as :meth:`send` does."""
-        self._write(_masked_frame(b"", _PING), self._send_timeout)
+        """Send a ping where that goes without waiting; on the receiving thread."""
+        self._write_at_once(_masked_frame(b"", _PING))
 
-    def _pong(self, payload: bytes) -> None:
-        if not self._close_sent:
-            self._write(_masked_frame(payload, _PONG), self._send_timeout)
+    def answer_ping(self) -> bool:
+        """Send the pong that is owed, if any, where that goes without waiting; ``False`` while it is still owed."""
+        if self._pong is not None and (self._close_sent or self._write_at_once(_masked_frame(self._pong, _PONG))):
+            self._pong = None
+        return self._pong is None
+
+    def _write_at_once(self, frame: bytes) -> bool:
+        """Write a control frame between two messages; ``False`` where the socket or its lock is taken."""
+        if not self._write_lock.acquire(blocking=False):
+            return False
+        try:
+            if self._broken or self._close_sent:
+                return True
+            return self._sock.write_at_once(frame)
+        except (OSError, ValueError) as error:
+            self._break(f"the connection broke while sending: {error}")
+            raise ConnectionClosed(self._broken, by="network") from error
+        finally:
+            self._write_lock.release()
 
     def send_close(self, code: int, reason: str = "", *, timeout: float) -> None:
         """Send the close frame, once; a connection that cannot be written to is left to :meth:`shutdown`."""
@@ -232,18 +262,25 @@ class Transport:
         except (OSError, ValueError) as error:
             if isinstance(error, ConnectionClosed):
                 raise
-            # part of the frame may be out: nothing can follow it, so the receiving thread is told
-            self._broken = (
+            self._break(
                 f"sending took over {timeout:g} s: the server does not read"
                 if isinstance(error, TimeoutError)
                 else f"the connection broke while sending: {error}"
             )
-            self._sock.shutdown()
             raise ConnectionClosed(self._broken, by="network") from error
         finally:
             self._write_lock.release()
 
+    def _break(self, why: str) -> None:
+        """Part of a frame may be out, and nothing can follow it: tell the receiving thread."""
+        self._broken = why
+        self._sock.shutdown()
+
     # The end.
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
 
     @property
     def broken(self) -> str:

@@ -15,19 +15,6 @@ from qwen_realtime.mailbox import Mailbox
 EVENT = events.SessionFinished()
 
 
-def _putting(box: Mailbox, size: int) -> tuple[threading.Thread, threading.Event]:
-    """A thread that puts one event, and what it sets when it has."""
-    done = threading.Event()
-
-    def put() -> None:
-        box.put(EVENT, size)
-        done.set()
-
-    thread = threading.Thread(target=put, daemon=True)
-    thread.start()
-    return thread, done
-
-
 def test_events_come_out_in_order_and_then_the_end() -> None:
     """``None`` is the end."""
     box = Mailbox()
@@ -44,45 +31,78 @@ def test_an_empty_box_says_so() -> None:
             Mailbox().get(timeout)
 
 
-def test_a_full_box_stops_the_producer_until_there_is_room() -> None:
-    """The bound is in bytes: what is over it makes the next one wait."""
+@pytest.fixture
+def offers() -> list[bool]:
+    """Grows with each offer of room."""
+    return []
+
+
+@pytest.fixture
+def full(offers: list[bool]) -> Mailbox:
+    """A box whose producer has been told that there is no room."""
     box = Mailbox(limit_bytes=100)
+    box.on_room = lambda: offers.append(box.has_room())
+    assert box.has_room()
     box.put(EVENT, 101)
-    thread, done = _putting(box, 1)
-    assert not done.wait(0.05)
-    assert box.get(1) is EVENT
-    assert done.wait(5)
-    thread.join(5)
+    assert not box.has_room()
+    return box
 
 
-def test_the_bound_gives_way_to_a_consumer_that_waits_for_the_producer() -> None:
+def test_a_full_box_has_no_room_until_something_is_taken(full: Mailbox, offers: list[bool]) -> None:
+    """The bound is in bytes; the producer is told once, when there is room, and only if it has asked."""
+    assert full.get(1) is EVENT
+    assert offers == [True]
+    full.put(EVENT, 101)
+    assert full.get(1) is EVENT
+    assert offers == [True]
+
+
+def test_room_is_offered_only_when_there_is_enough(full: Mailbox, offers: list[bool]) -> None:
+    """One event taken of many is not yet room."""
+    full.put(EVENT, 200)
+    full.get(1)
+    assert offers == []
+    full.get(1)
+    assert offers == [True]
+
+
+def test_the_bound_gives_way_to_a_consumer_that_waits_for_the_producer(full: Mailbox, offers: list[bool]) -> None:
     """Otherwise a handler that waits for an answer would stop the thread that brings it."""
-    box = Mailbox(limit_bytes=100)
-    box.put(EVENT, 101)
-    thread, done = _putting(box, 1)
-    assert not done.wait(0.05)
-    box.lift()
-    assert done.wait(5)
-    box.restore()
-    thread.join(5)
-    thread, done = _putting(box, 1)
-    assert not done.wait(0.05), "the bound holds again"
-    box.get(1)
-    assert done.wait(5)
-    thread.join(5)
+    full.lift()
+    assert offers == [True]
+    full.restore()
+    assert not full.has_room(), "the bound holds again"
 
 
-def test_the_bound_gives_way_for_good_when_the_producer_is_closed() -> None:
-    """A receiving thread that waits for room could not end otherwise."""
-    box = Mailbox(limit_bytes=100)
-    box.put(EVENT, 101)
-    thread, done = _putting(box, 1)
-    assert not done.wait(0.05)
-    box.let_end()
-    assert done.wait(5)
-    thread.join(5)
-    box.put(EVENT, 1000)
-    box.put(EVENT, 1000)
+def test_the_bound_gives_way_for_good_when_the_producer_is_closed(full: Mailbox, offers: list[bool]) -> None:
+    """A connection that waits for room could not end otherwise."""
+    full.let_end()
+    assert offers == [True]
+    full.put(EVENT, 1000)
+    assert full.has_room()
+
+
+def test_no_offer_of_room_is_missed() -> None:
+    """Whatever the moment at which the producer finds the box full and the consumer takes something out."""
+    box, room = Mailbox(limit_bytes=100), threading.Event()
+    box.on_room = room.set
+    count = 3000
+
+    def produce() -> None:
+        for _ in range(count):
+            while not box.has_room():
+                assert room.wait(5), "nobody offered room"
+                room.clear()
+            box.put(EVENT, 101)
+        box.put_last(None)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    taken = 0
+    while box.get(5) is not None:
+        taken += 1
+    producer.join(5)
+    assert taken == count
 
 
 def test_the_end_needs_no_room() -> None:

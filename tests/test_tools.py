@@ -20,7 +20,7 @@ from qwen_realtime.tools import Tool
 from .peer import Link, Peer, polite
 
 PATIENCE_S = 20.0
-OURS = ("qwen-tool", "qwen-receive", "qwen-dispatch")  # threads of a client
+OURS = ("qwen-tool", "qwen-dispatch")  # threads of a client; qwen-receive is nobody's own
 
 
 @dataclass
