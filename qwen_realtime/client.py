@@ -69,7 +69,7 @@ class RealtimeClient(Session):
         max_message_bytes: a longer message ends the connection.
         dispatch: ``"thread"``, or ``"manual"`` to run handlers in your own loop by :meth:`poll`.
         reconnect: come back by itself after a break, with nothing lost; ``None`` for not.
-        trace: a file for the wire's messages, as JSON lines, without key and audio.
+        trace: a file for the wire's messages, as JSON lines, without the key; their sound is in WAV files beside it.
         setting_fields: settings by name, such as ``voice="Cherry"``.
 
     Raises:
@@ -330,13 +330,24 @@ class RealtimeClient(Session):
     def tap(self, function: Callable[[Event], object]) -> None:
         """Show every server event to a function on the receiving thread, before it is queued for the handlers.
 
-        For what cannot wait its turn, such as an interruption. The function must return at once and not raise.
+        For what cannot wait its turn, such as an interruption. The function must return at once and not raise: all
+        sessions of the process share that thread.
         """
         self._taps = (*self._taps, function)
 
     def untap(self, function: Callable[[Event], object]) -> None:
         """Show it no more events."""
         self._taps = tuple(tap for tap in self._taps if tap != function)
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Record something in the trace that did not go over the wire; without a trace, nothing.
+
+        Args:
+            kind: becomes the line's type.
+            facts: anything that JSON can hold.
+        """
+        if self._trace is not None:
+            self._trace.note(kind, **facts)
 
     def poll(self, timeout: float = 0.0, max_events: int | None = None) -> int:
         """Run the handlers of waiting events on this thread; only with ``dispatch="manual"``.

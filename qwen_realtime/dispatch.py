@@ -93,9 +93,10 @@ class Dispatcher:
     def cut_later(self, at: float, cut: Callable[[], None]) -> None:
         """Call ``cut`` on the dispatching thread at that ``time.monotonic()``, unless the last event came before.
 
-        For a close begun inside a handler: nobody else waits for the other side's answer.
+        For a close begun inside a handler: nobody else waits for the other side's answer. The first one counts.
         """
-        self._cut_at, self._cut = at, cut
+        if self._cut is None:
+            self._cut_at, self._cut = at, cut
 
     def abandon(self) -> None:
         """End without having started: nothing will ever be delivered."""

@@ -50,7 +50,6 @@ from .tools import Tool
 
 if TYPE_CHECKING:
     from .audio.bytes import Audio
-    from .connection import Connection
 
 __all__ = ["ASRClient", "LiveTranslateClient", "OmniClient", "TTSClient"]
 
@@ -434,10 +433,13 @@ class OmniClient(_SeeingClient):
         replayed = self._recovery is not None and self._recovery.owes_reply()
         return not (self._tools.busy or self._session_state.owes_reply or replayed)
 
-    def _on_end(self, connection: Connection, info: CloseInfo) -> None:
-        super()._on_end(connection, info)
-        if self._info is not None:
-            self._tools.end()
+    def _end(self, info: CloseInfo) -> None:
+        super()._end(info)
+        self._tools.end()
+
+    def _join_threads(self, deadline: float) -> None:
+        super()._join_threads(deadline)
+        self._tools.join(deadline)
 
 
 class LiveTranslateClient(_SeeingClient):

@@ -272,9 +272,12 @@ class Session:
             self._dispatcher.cut_later(deadline, connection.cut)
         else:
             connection.close(deadline)
-            returning = self._returning
-            if returning is not None and returning is not threading.current_thread():
-                returning.join(max(0.1, deadline - time.monotonic()))
+            self._join_threads(deadline)
+
+    def _join_threads(self, deadline: float) -> None:
+        """Wait for the end of threads that have no connection any more."""
+        if self._returning is not None and self._returning is not threading.current_thread():
+            self._returning.join(max(0.1, deadline - time.monotonic()))
 
     def _drain(self, timeout: float | None) -> bool:
         """Wait for the handlers of what has arrived; where they take too long, let the rest fall."""
@@ -460,9 +463,11 @@ class Session:
             self._info = info
             self._state = State.CLOSED
             self._changed.notify_all()
-        if self._trace is not None:
-            self._trace.close()
-        self._dispatcher.end(Disconnected(info=info))
+        last = Disconnected(info=info)
+        if self._trace is None:
+            self._dispatcher.end(last)
+        else:
+            self._trace.end(lambda: self._dispatcher.end(last))  # whoever hears of the end finds the trace whole
 
     def _comes_back(self, recovery: Recovery, info: CloseInfo) -> bool:
         """Begin to come back from the end of a connection, if that can be done; with ``_changed`` held."""

@@ -79,6 +79,7 @@ class ToolBox:
         self._requests: dict[str, _Request] = {}  # by response, until they are answered
         self._response_id = ""  # of the response that began last
         self._ended = False
+        self._dropped: list[threading.Thread] = []  # that send answers no more
 
     @property
     def busy(self) -> bool:
@@ -112,21 +113,24 @@ class ToolBox:
                     self._changed.notify_all()
 
     def end(self) -> None:
-        """The connection is gone for good: wake and join the threads that send answers."""
+        """The connection is gone for good: let the threads that send answers end."""
         with self._changed:
             self._ended = True
-            threads = self._drop()
-        for thread in threads:
-            # one that is just sending waits for the receiving thread's end, and this may be that thread
-            thread.join(0.5)
+            self._drop()
 
-    def _drop(self) -> list[threading.Thread]:
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the threads that were dropped, at most until the deadline on ``time.monotonic()``."""
+        for thread in self._dropped:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _drop(self) -> None:
         threads = [request.answers for request in self._requests.values() if request.answers is not None]
+        self._dropped = [thread for thread in self._dropped if thread.is_alive()] + threads
         for request in self._requests.values():
             request.dropped = True
         self._requests = {}
         self._changed.notify_all()
-        return threads
 
     # On the receiving thread.
 

@@ -10,8 +10,6 @@
 The recording thread, ``qwen-trace``, takes the messages apart and writes; the wire's threads only hand them over.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -20,6 +18,7 @@ import re
 import threading
 import time
 import wave
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -29,7 +28,7 @@ import msgspec
 from .errors import ConfigError
 from .settings import input_rate, output_rate, profile_of
 
-__all__ = ["Line", "Recording", "Trace", "add_note", "read_trace"]
+__all__ = ["Line", "Recording", "Trace", "read_trace"]
 
 log = logging.getLogger("qwen_realtime")
 
@@ -64,12 +63,15 @@ class Trace:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.dropped = 0
-        self._writer = _Writer(Path(path))
+        self._path = Path(path).absolute()  # the program may change its folder before the last note
+        self._writer = _Writer(self._path)
         self._began = time.monotonic()
         self._queue: queue.SimpleQueue[tuple[float, str, bytes | dict[str, Any]] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards the two below, for an assignment
+        self._lock = threading.Lock()  # guards what follows, for an assignment
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = False  # nothing more is taken
+        self._written = False  # nothing more is written
+        self._then: Callable[[], object] = lambda: None
 
     def record(self, direction: str, payload: bytes) -> None:
         """Record one message.
@@ -83,23 +85,45 @@ class Trace:
     def note(self, kind: str, **facts: Any) -> None:
         """Record something that did not go over the wire, such as the underruns of a player.
 
+        Also after :meth:`close`, when a player still plays what has come: then it blocks on the disk.
+
         Args:
             kind: becomes the line's type.
             facts: anything that JSON can hold.
         """
-        self._put("note", {"type": kind, **facts})
+        event = {"type": kind, **facts}
+        if not self._closed:
+            self._put("note", event)
+            return
+        self.close()  # what waits is written before
+        line = _line(time.monotonic() - self._began, "note", event)
+        try:
+            with open(self._path, "ab") as file:
+                file.write(line)
+        except OSError as error:
+            log.error("a note is missing in the trace: %s", error)
+
+    def end(self, then: Callable[[], object] = lambda: None) -> None:
+        """Write what waits, close the files and call ``then``, on the writing thread; does not wait for the disk.
+
+        ``then`` is called at once where nothing is left to write.
+        """
+        with self._lock:
+            self._closed = True
+            left = self._thread is not None and not self._written
+            if left:
+                self._then = then
+                self._queue.put(None)
+        if not left:
+            self._writer.close()
+            then()
 
     def close(self) -> None:
         """Write what waits and close the files; idempotent. Blocks on the disk, for five seconds at most."""
-        with self._lock:
-            first, self._closed = not self._closed, True
-            thread = self._thread
-        if thread is None:
-            self._writer.close()
-            return
-        if first:
-            self._queue.put(None)
-        if thread is not threading.current_thread():
+        if not self._closed:
+            self.end()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
             thread.join(CLOSE_S)
 
     def _put(self, direction: str, content: bytes | dict[str, Any]) -> None:
@@ -132,6 +156,15 @@ class Trace:
             if self.dropped:
                 log.warning("%d messages are missing in the trace: the disk was too slow", self.dropped)
             self._writer.close()
+            with self._lock:
+                self._written = True
+            self._then()
+
+
+def _line(t: float, direction: str, event: Any) -> bytes:
+    """One line of a trace, without keys."""
+    line = _encode({"t": round(t, 6), "dir": direction, "event": event})
+    return _KEYS.sub(b"sk-***", line) + b"\n"
 
 
 class _Writer:
@@ -162,8 +195,7 @@ class _Writer:
         self._line(t, direction, self._without_bulk(event, direction, kind == AUDIO_DELTA))
 
     def _line(self, t: float, direction: str, event: Any) -> None:
-        line = _encode({"t": round(t, 6), "dir": direction, "event": event})
-        self._file.write(_KEYS.sub(b"sk-***", line) + b"\n")
+        self._file.write(_line(t, direction, event))
 
     def _learn(self, session: Any) -> None:
         """Take the rates of the sound from what the server confirms."""
@@ -256,24 +288,6 @@ class _SoundFile:
         if self._wave is not None:
             self._wave.close()  # fills in the header's lengths
         self._file.close()
-
-
-def add_note(path: str | os.PathLike[str], kind: str, **facts: Any) -> None:
-    """Add a note to a trace that is closed, such as what a player has come to after the session.
-
-    Args:
-        path: of the trace.
-        kind: becomes the line's type.
-        facts: anything that JSON can hold.
-
-    Raises:
-        ConfigError: there is no such trace.
-        OSError: it cannot be written.
-    """
-    began = datetime.fromisoformat(str(read_trace(path).lines[0].event.get("at") or "1970-01-01T00:00:00+00:00"))
-    t = (datetime.now(timezone.utc) - began).total_seconds()
-    with open(path, "ab") as file:
-        file.write(_encode({"t": round(t, 6), "dir": "note", "event": {"type": kind, **facts}}) + b"\n")
 
 
 # Reading.

@@ -9,10 +9,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .audio.player import AudioPlayer
-from .errors import ConfigError, ConnectionClosed
+from .errors import AudioError, ConfigError, ConnectionClosed
 from .events import (
     Disconnected,
     Event,
@@ -23,10 +23,11 @@ from .events import (
 )
 from .families import OmniClient, _ListeningClient
 from .protocol import Family
+from .settings.rules import at_path
 
 if TYPE_CHECKING:
+    from .audio.compressed import StreamDecoder
     from .audio.microphone import Microphone
-    from .audio.pcm import Resampler
     from .audio.schedule import Playout
     from .client import RealtimeClient
     from .echo import EchoCanceller
@@ -63,8 +64,10 @@ class PlayerAttachment:
         self._lock = threading.Lock()  # guards the two collections below, for a few assignments
         self._arriving: OrderedDict[str, None] = OrderedDict()  # responses heard of, oldest first
         self._stopped: OrderedDict[str, None] = OrderedDict()  # of these, the interrupted ones
-        self._resampler: Resampler | None = None
-        self._playing = ""  # the response that is being written
+        self._decoder: StreamDecoder | None = None  # of the response that is being written, if it needs one
+        self._playing = ""  # that response
+        self._underruns_before = player.underruns  # of other clients' replies
+        self._underruns_noted: int | None = None  # in the client's trace
         client.tap(self._on_arrival)
         client.on(ResponseAudioDelta, self._on_delta)
         client.on(ResponseAudioDone, self._on_audio_done)
@@ -77,6 +80,16 @@ class PlayerAttachment:
         self._client.untap(self._on_arrival)
         for handler in (self._on_delta, self._on_audio_done, self._on_response_done, self._on_speech_started):
             self._client.off(None, handler)
+
+    def note_underruns(self) -> None:
+        """Put how many underruns there have been into the client's trace, where there is one; from any thread.
+
+        Comes by itself while replies come. Call it after ``player.drain()`` for what came after the last of them.
+        """
+        underruns = self._player.underruns - self._underruns_before
+        if underruns != self._underruns_noted:
+            self._underruns_noted = underruns
+            self._client.note("player", underruns=underruns)
 
     def interrupt(self) -> Playout:
         """Fall silent within a block, and play nothing more of the replies that have begun; from any thread.
@@ -110,35 +123,48 @@ class PlayerAttachment:
         if event.response_id in self._stopped:
             return
         self._player.write(self._fitted(event), event.response_id)
+        self.note_underruns()
 
-    def _fitted(self, event: ResponseAudioDelta) -> Any:
-        """The audio at the player's rate; each response is resampled as one piece."""
+    def _fitted(self, event: ResponseAudioDelta) -> bytes:
+        """The audio as PCM at the player's rate; each response is decoded and resampled as one piece."""
         rate = self._client.output_rate  # type: ignore[attr-defined]  # clients that speak have it
-        if rate == self._player.sample_rate:
+        session = self._client.session
+        spoken = str(at_path(session, "audio.output.format.type") or session.get("response_format") or "pcm")
+        if rate == self._player.sample_rate and spoken.startswith("pcm"):
             return event.delta
-        import numpy as np
+        if self._decoder is None or event.response_id != self._playing:
+            from .audio.compressed import StreamDecoder
 
-        from .audio.pcm import Resampler
-
-        if self._resampler is None or event.response_id != self._playing:
-            self._resampler, self._playing = Resampler(rate, self._player.sample_rate), event.response_id
-        whole = event.delta[: len(event.delta) & ~1]
-        return self._resampler.process(np.frombuffer(whole, np.int16))
+            self._decoder, self._playing = StreamDecoder(spoken, self._player.sample_rate, rate), event.response_id
+        return self._decoder.feed(event.delta)
 
     def _on_audio_done(self, event: ResponseAudioDone) -> None:
-        if self._resampler is not None and event.response_id == self._playing:
+        if self._decoder is not None and event.response_id == self._playing:
+            decoder, self._decoder = self._decoder, None
             if event.response_id not in self._stopped:
-                self._player.write(self._resampler.flush(), event.response_id)
-            self._resampler = None
+                self._player.write(_rest(decoder, event.response_id), event.response_id)
         self._player.mark_end(event.response_id)
 
     def _on_response_done(self, event: ResponseDone) -> None:
         self._player.mark_end(event.response_id)
+        self.note_underruns()
 
     def _on_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:  # noqa: ARG002 - a handler
         # a server that cuts its reply by itself would answer a cancel with an error
         if self._barge_in and isinstance(self._client, OmniClient) and not self._client.interrupts_itself:
             self._client.cancel_response()
+
+
+def _rest(decoder: StreamDecoder, response_id: str) -> bytes:
+    """What a decoder still holds of a response; says what of it could not be played."""
+    try:
+        pcm = decoder.flush()
+    except AudioError as error:
+        log.warning("nothing of response %s can be played: %s", response_id, error)
+        return b""
+    if decoder.errors:
+        log.warning("%d damaged pieces of response %s were not played", decoder.errors, response_id)
+    return pcm
 
 
 def attach_player(player: AudioPlayer, client: RealtimeClient, *, barge_in: bool | None = None) -> PlayerAttachment:
@@ -152,9 +178,14 @@ def attach_player(player: AudioPlayer, client: RealtimeClient, *, barge_in: bool
 
     Raises:
         ConfigError: the client does not speak.
+        AudioUnavailable: it was told to speak mp3 or opus, and the extra ``codecs`` is missing.
     """
     if not hasattr(client, "output_rate"):
         raise ConfigError(f"{type(client).__name__} does not speak: there is nothing to play")
+    if client._wanted.get("response_format") in ("mp3", "opus"):
+        from .audio.compressed import load_av
+
+        load_av()  # its absence is the caller's to hear, not a handler's
     attachment = PlayerAttachment(
         player, client, barge_in=client.family is Family.OMNI if barge_in is None else barge_in
     )

@@ -172,6 +172,22 @@ def test_notes_stand_between_the_messages(tmp_path: Path) -> None:
     assert (line["dir"], line["event"]) == ("note", {"type": "player", "underruns": 2})
 
 
+def test_a_note_after_the_end_is_added(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As what a player has come to; where that cannot be, it is told and nothing else happens."""
+    trace = Trace(tmp_path / "trace.jsonl")
+    trace.record("client", b'{"type": "session.finish"}')
+    trace.close()
+    trace.note("player", underruns=3, key="sk-0123456789")
+    first, last = _lines(tmp_path / "trace.jsonl")
+    assert (first["event"]["type"], last["dir"]) == ("session.finish", "note")
+    assert last["event"] == {"type": "player", "underruns": 3, "key": "sk-***"}
+    assert last["t"] >= first["t"]
+    (tmp_path / "trace.jsonl").unlink()
+    (tmp_path / "trace.jsonl").mkdir()
+    trace.note("player", underruns=4)
+    assert "a note is missing" in caplog.text
+
+
 def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
     """By the constructor, as the system's own error."""
     with pytest.raises(FileNotFoundError):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,12 @@ from qwen_realtime import (
     TTSClient,
 )
 from qwen_realtime.audio.fakes import ArrayInput, MemoryOutput
+from qwen_realtime.audio.wav import read_wav
+from qwen_realtime.server import LocalServer
+from qwen_realtime.server.behaviours.encoding import encoder
+from qwen_realtime.trace import read_trace
 from tests.peer import Link, Peer, created
+from tests.server.stage import StubEngines, StubSpeech
 
 RATE = 24000
 TONE = (8000 * np.sin(np.arange(RATE) / 20)).astype(np.int16)
@@ -77,6 +83,31 @@ def test_replies_are_played_to_the_last_sample(peers: Callable[..., Peer], clien
         assert client.metrics.turns[0].first_heard is not None
 
 
+def test_underruns_are_in_the_trace(peers: Callable[..., Peer], clients: Callable[..., Any], tmp_path: Path) -> None:
+    """When they happen, and those that come after the session when they are asked for."""
+    path = tmp_path / "trace.jsonl"
+    server, output = Speaking(), MemoryOutput()
+    client = clients(peers(server), OmniClient, trace=path)
+    with AudioPlayer(RATE, output=output) as player:
+        playing = player.attach(client)
+        client.connect()
+        server.audio("r1", TONE)
+        assert output.wait_for_frames(len(TONE))
+        while player.playing:  # it runs dry
+            threading.Event().wait(0.01)
+        with client.expect("response.done", timeout=5):
+            server.audio("r1", TONE)
+            server.send("response.done", response={"id": "r1"})
+        assert player.underruns == 1
+        client.close()
+        player.write(TONE[:4800], "r1")
+        player.drain()
+        playing.note_underruns()
+    notes = [line.event["underruns"] for line in read_trace(path).lines if line.type == "player"]
+    assert notes[:2] == [0, 1]
+    assert notes[-1] == player.underruns
+
+
 def test_another_rate_is_resampled_as_one_piece(peers: Callable[..., Peer], clients: Callable[..., Any]) -> None:
     """A session at 48 kHz on a player at 24 kHz: as long as it was, with no break between deltas."""
     server, output = Speaking(audio={"output": {"format": {"sample_rate": 48000}}}), MemoryOutput()
@@ -96,6 +127,63 @@ def test_another_rate_is_resampled_as_one_piece(peers: Callable[..., Peer], clie
         assert player.played_ms == pytest.approx(1000, abs=1)
         assert np.corrcoef(heard, TONE)[0, 1] > 0.999
         assert np.abs(np.diff(heard)).max() < 8000 / 20 * 1.1
+
+
+class Singer(StubSpeech):
+    """A voice that sings a tone for a second, whatever the text."""
+
+    def give(self, seconds: float) -> None:
+        """Sing, in pieces of 100 ms."""
+        for at in range(0, RATE, RATE // 10):
+            self._on_audio(TONE[at : at + RATE // 10].tobytes())
+
+
+@pytest.mark.parametrize(("audio_format", "delay"), [("mp3", 1105), ("opus", 0), ("wav", 0)])
+def test_every_format_is_played_as_sound(
+    audio_format: str, delay: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From the local server to the loudspeaker: the tone that was spoken, and the speech can be had as a WAV file."""
+    monkeypatch.setattr("tests.server.stage.StubSpeech", Singer)
+    output = MemoryOutput()
+    with LocalServer(engines=StubEngines()) as server, AudioPlayer(RATE, output=output) as player:
+        client = TTSClient(url=server.url, api_key="k", response_format=audio_format, mode="commit")
+        player.attach(client)
+        output.grip()  # so that it does not run dry between two deltas
+        with client:
+            speech = client.say("La.")
+        output.let_go()
+        assert player.drain(10)
+    heard = output.samples[delay : delay + RATE]
+    assert np.corrcoef(heard[:-100], TONE[:-100])[0, 1] > 0.999
+    assert player.played_ms == pytest.approx(speech.duration_ms, abs=1)
+    assert speech.duration_ms == pytest.approx(1000, abs=100)
+    assert np.array_equal(np.frombuffer(speech.pcm, np.int16)[delay : delay + RATE], heard)
+    speech.save(tmp_path / "speech.wav")
+    assert read_wav(tmp_path / "speech.wav").pcm == speech.pcm
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "opus"])
+def test_what_cannot_be_decoded_is_told_and_the_session_goes_on(
+    audio_format: str, peers: Callable[..., Peer], clients: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of that response is heard, no handler fails, and the next response is played."""
+    server, output = Speaking(response_format=audio_format), MemoryOutput()
+    made = encoder(audio_format, RATE)
+    sound = made.feed(TONE.tobytes()) + made.finish()
+    client = clients(peers(server), TTSClient)
+    with AudioPlayer(RATE, output=output) as player:
+        player.attach(client)
+        client.connect()
+        for response, data in (("r1", bytes(4000)), ("r2", sound)):
+            with client.expect("response.done", timeout=5):
+                delta = base64.b64encode(data).decode()
+                server.send("response.audio.delta", response_id=response, delta=delta)
+                server.send("response.audio.done", response_id=response)
+                server.send("response.done", response={"id": response})
+        assert f"nothing of response r1 can be played: there is no {audio_format} sound" in caplog.text
+        assert player.drain(10)
+        assert player.played_ms == pytest.approx(1000, abs=100)
+        assert client.handler_errors == 0
 
 
 def test_the_interruption_does_not_wait_for_slow_handlers(

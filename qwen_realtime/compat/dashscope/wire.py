@@ -10,7 +10,6 @@ from typing import Any
 
 from ... import codec
 from ...client import RealtimeClient
-from ...connection import Connection
 from ...errors import ConfigError, ConnectionClosed, ProtocolError
 from ...events import ClientEvent, CloseInfo, Disconnected, Error, Event, SessionFinished
 from ...families import ASRClient, LiveTranslateClient, OmniClient, TTSClient
@@ -68,6 +67,7 @@ class WireClient(RealtimeClient):
         greeted: whether ``on_open`` has been called.
         opener: the thread on which ``on_open`` is running.
         released: set when events may be delivered: after ``on_open``, or when the connection is being closed.
+        hushed: the program has closed: what arrives, or is not delivered yet, is dropped.
         finish_delivered: whether ``session.finished`` has been delivered.
         ending: the ``end_session()`` in progress.
     """
@@ -78,6 +78,7 @@ class WireClient(RealtimeClient):
         self.greeted = False
         self.opener: int | None = None
         self.released = threading.Event()
+        self.hushed = False
         self.finish_delivered = False
         self.ending: Ending | None = None
         self.tap(self._arrived)
@@ -137,8 +138,8 @@ class WireClient(RealtimeClient):
         self.arrivals.append(time.monotonic())
         self._look_early(event)
 
-    def _on_end(self, connection: Connection, info: CloseInfo) -> None:
-        super()._on_end(connection, info)
+    def _end(self, info: CloseInfo) -> None:
+        super()._end(info)
         self._look_early(Disconnected(info=info))
 
     def _look_early(self, event: Event) -> None:
