@@ -362,11 +362,14 @@ def _choose(devices: list[Device], direction: Literal["input", "output"], wanted
     """Return the device meant by an index, part of a name, or nothing (the default)."""
     able = [one for one in devices if (one.inputs if direction == "input" else one.outputs) > 0]
     there_is = ", ".join(f"{one.index}: {one.name}" for one in able) or "none at all"
+    if not able:
+        hint = "plug one in, or use a stand-in: output=, source="
+        raise DeviceError(f"there is no {direction} device", hint=hint)
     if wanted is None:
         for one in able:
             if one.default_input if direction == "input" else one.default_output:
                 return one
-        hint = "name one with device=" if able else "plug one in, or play to a stand-in: output=, source="
+        hint = "name one with device="
         raise DeviceError(f"there is no default {direction} device; there is: {there_is}", hint=hint)
     if isinstance(wanted, int):
         matches = [one for one in able if one.index == wanted]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def install_line() -> str:
@@ -34,24 +35,37 @@ def install_line() -> str:
     return f"install it: sudo apt-get install -y gcc python3-dev portaudio19-dev && {pip}"
 
 
+# They must live as long as the libraries may call them.
+_SILENCES: dict[tuple[str, str], Callable[..., object]] = {
+    ("libasound.so.2", "snd_lib_error_set_handler"): ctypes.CFUNCTYPE(
+        None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p
+    )(lambda *_: None),
+    ("libjack.so.0", "jack_set_error_function"): ctypes.CFUNCTYPE(None, ctypes.c_char_p)(lambda _: None),
+}
+
+_counting = threading.Lock()  # guards _hushers; held for two calls of a library
+_hushers = 0
+
+
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep ALSA and JACK from printing dozens of lines about what they miss while PortAudio looks for devices."""
-    alsa = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-    jack = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-    # These references keep the callbacks alive until the libraries have forgotten them.
-    silences = {
-        ("libasound.so.2", "snd_lib_error_set_handler"): alsa(lambda *_: None),
-        ("libjack.so.0", "jack_set_error_function"): jack(lambda _: None),
-    }
-    reset = []
-    for (library, function), silence in silences.items():
-        with suppress(OSError, AttributeError):
-            set_handler = getattr(ctypes.CDLL(library), function)
-            set_handler(silence)
-            reset.append(set_handler)
+    """Keep ALSA and JACK from printing dozens of lines about what they miss while PortAudio looks for devices.
+
+    The libraries speak again when nobody wants them hushed any more, on whichever thread that is.
+    """
+    _hush(+1)
     try:
         yield
     finally:
-        for set_handler in reset:
-            set_handler(None)
+        _hush(-1)
+
+
+def _hush(change: int) -> None:
+    global _hushers
+    with _counting:
+        before, _hushers = _hushers, _hushers + change
+        if before and _hushers:
+            return
+        for (library, function), silence in _SILENCES.items():
+            with suppress(OSError, AttributeError):
+                getattr(ctypes.CDLL(library), function)(silence if _hushers else None)

@@ -108,19 +108,19 @@ def test_a_wrong_device_is_named_with_what_there_is(sound_card: VirtualAudio, wa
         assert "vspeaker" in caught.value.hint
 
 
-def test_without_a_sound_card_there_is_no_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_sound_card_there_is_no_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A DeviceError that names the alternatives, from ``start`` and from ``drain``; nothing hangs."""
     (tmp_path / "asound.conf").write_text("</usr/share/alsa/alsa.conf>\n")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
     monkeypatch.setenv("PULSE_SERVER", "unix:/nowhere")
     player = AudioPlayer()
-    with pytest.raises(DeviceError, match="no default output device") as caught:
+    with pytest.raises(DeviceError, match="there is no output device") as caught:
         player.start()
     assert "output=" in caught.value.hint
     player.close()
     player = AudioPlayer()
     player.write(bytes(9600))
-    with pytest.raises(DeviceError, match="no default output device"):
+    with pytest.raises(DeviceError, match="there is no output device"):
         player.drain(10)
     player.close()
 
