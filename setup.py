@@ -29,6 +29,10 @@ DEV = [
     "distributed>=2024.1",
     "pdoc>=14",
     "build>=1.2",
+    # what the README's recipes are tested with
+    "flask>=3",
+    "django>=4.2",
+    "PySide6-Essentials>=6.6",
 ]
 
 setup(

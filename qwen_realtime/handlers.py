@@ -14,7 +14,7 @@ from .notices import warn
 __all__ = ["Handler", "Handlers", "Key", "matcher"]
 
 Handler: TypeAlias = Callable[[Any], object]
-Key: TypeAlias = "str | type[Event]"
+Key: TypeAlias = str | type[Event]
 
 ANY = "*"
 

@@ -100,6 +100,11 @@ class _Track:
         self.segments: list[list[float]] = []
         self.is_pcm = True
         self._pcm = bytearray()
+        self._session_began = 0  # with which sample the session began that counts milliseconds now
+
+    def begin_session(self) -> None:
+        """Count milliseconds from here: after a break the server's new session knows nothing of the old one."""
+        self._session_began = len(self._pcm) // 2
 
     @property
     def end(self) -> float:
@@ -143,10 +148,10 @@ class _Track:
             segment[1] = t
 
     def at(self, ms: Any, otherwise: float) -> float:
-        """Where on the time axis a moment of the sound is, which is told in milliseconds from its first sample."""
+        """Where on the time axis a moment of the sound is, which is told in milliseconds from the session's first."""
         if not isinstance(ms, (int, float)):
             return otherwise
-        sample = ms * self.sample_rate / 1000
+        sample = self._session_began + ms * self.sample_rate / 1000
         for start, end, first, last in self.segments:
             if first <= sample <= last and last > first:
                 return start + (end - start) * (sample - first) / (last - first)
@@ -197,7 +202,8 @@ class _Facts:
         self._replies: dict[str, TurnMetrics] = {}
         self._waiting = TurnMetrics()
         self._began_text: dict[str, float] = {}
-        self._underruns: int | None = None
+        self._underruns: int | None = None  # unknown without a player
+        self._underrun_times: list[float] = []
         self._began_at = ""
 
     def see(self, line: Line) -> None:
@@ -214,8 +220,8 @@ class _Facts:
             self._sent(line)
         elif line.direction == "server":
             self._received(line)
-        elif "underruns" in line.event:
-            self._underruns = (self._underruns or 0) + int(line.event["underruns"])
+        elif line.type == "player":
+            self._underran(line)
 
     def _sent(self, line: Line) -> None:
         if line.type == _APPEND:
@@ -232,6 +238,8 @@ class _Facts:
         reply = str(event.get("response_id") or _inner(event, "response", "id"))
         if kind in ("session.created", "session.updated"):
             self._session(event.get("session"))
+            if kind == "session.created":
+                self.client.begin_session()
         elif kind == AUDIO_DELTA:
             turn = self._turn(reply)
             turn.first_audio = turn.first_audio or line.t
@@ -259,6 +267,13 @@ class _Facts:
         elif kind == "response.done":
             self._turn(reply).done = line.t
             self._replies.pop(reply, None)
+
+    def _underran(self, line: Line) -> None:
+        """A player has told how many underruns there have been so far."""
+        count = int(line.event.get("underruns") or 0)
+        if count > (self._underruns or 0):
+            self._underrun_times.append(round(line.t, 3))
+        self._underruns = max(self._underruns or 0, count)
 
     def _session(self, session: Any) -> None:
         if not isinstance(session, dict):
@@ -316,6 +331,7 @@ class _Facts:
             "turns": [_turn_row(turn) for turn in self._turns],
             "waits": {name: [spread.count, spread.p50, spread.p95] for name, spread in metrics.summary().items()},
             "underruns": self._underruns,
+            "underrun_times": self._underrun_times,
             "tracks": {"client": self.client.data(), "server": self.server.data()},
         }
 
@@ -345,6 +361,8 @@ def _text_of(item: Any) -> str:
 
 def _summary(event: dict[str, Any]) -> str:
     """What is worth knowing of an event, in one short line."""
+    if event.get("type") == "player":
+        return f"underruns so far: {event.get('underruns')}"
     sound = event.get("delta") if event.get("type") == AUDIO_DELTA else event.get("audio")
     if isinstance(sound, dict) and "bytes" in sound:
         return f"{sound['bytes']} bytes"

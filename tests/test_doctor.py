@@ -150,6 +150,7 @@ def test_5_a_bad_proxy_is_named(server: LocalServer, proxies: Callable[..., Any]
         assert "https_proxy" in finding.remedy
     assert check_proxy(_setup(server, proxy="ftp://x")).status == "fail"
     assert check_dns(_setup(server, proxy=good.url)).what == "the proxy looks localhost up"
+    assert check_dns(_setup(server, regions={"intl": server.url})).what == "127.0.0.1 needs none"
 
 
 def test_6_an_unknown_authority_is_named(
@@ -187,6 +188,7 @@ def test_7_a_wrong_clock_is_measured_against_the_server(server: LocalServer, off
     """By the date of an HTTP answer."""
     finding = check_clock(_setup(server, now=lambda: time.time() + off))
     assert finding.status == status
+    assert {3600: "60 minutes", 60: "60 seconds", 0: "agrees"}[abs(off)] in finding.what
     if off:
         assert ("ahead" if off > 0 else "behind") in finding.what
         assert "clock" in finding.remedy
@@ -212,14 +214,16 @@ def test_8_no_portaudio_comes_with_the_line_to_type(monkeypatch: pytest.MonkeyPa
     finding = check_portaudio(_setup(server))
     assert finding.status == "fail"
     assert "pip install pyaudio" in finding.remedy
-    assert [each.name for each in examine(_setup(server))][-1] == "portaudio"
+    assert [each.name for each in examine(_setup(server, with_sound=True))][-1] == "portaudio"
 
 
 def test_9_no_device_and_no_default_are_told_apart(server: LocalServer) -> None:
     """The first a failure, the second a warning."""
-    assert check_devices(_setup(server, devices=list)).status == "fail"
+    finding = check_devices(_setup(server, devices=list))
+    assert (finding.status, finding.what) == ("fail", "no sound devices")
+    assert "plug one in" in finding.remedy
     finding = check_devices(_setup(server, devices=lambda: [replace(CARD, default_input=False)]))
-    assert (finding.status, finding.what) == ("warn", "no default input; card (48000 Hz)")
+    assert (finding.status, finding.what) == ("warn", "no default input; output card (48000 Hz)")
     assert check_devices(_setup(server, devices=lambda: [CARD])).status == "ok"
 
 
@@ -229,7 +233,28 @@ def test_10_a_silent_server_is_given_up() -> None:
         finding = check_session(_setup(server, timeout=0.3))
         assert finding.status == "fail"
         assert "said nothing for 0.3 s" in finding.what
-        assert finding.remedy
+        assert "try again later" in finding.remedy
+        failed = [each.name for each in examine(_setup(server, timeout=0.3)) if each.status == "fail"]
+    assert failed == ["session"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "cause"),
+    [
+        ({"key": ""}, "key"),
+        ({"key": "sk-wrong-wrong-wrong-wrong"}, "region"),
+        ({"model": "qwen3-omni-flash-realtime", "now": lambda: time.time() + 5 * 365 * 86400}, "model"),
+        ({"proxy": "http://127.0.0.1:9"}, "proxy"),
+        ({"now": lambda: time.time() - 7200}, "clock"),
+        ({"with_sound": True, "devices": list}, "devices"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_the_first_failure_is_the_cause(server: LocalServer, broken: dict[str, Any], cause: str) -> None:
+    """With a remedy; what cannot succeed any more is not tried, and so does not hide it."""
+    failed = [finding for finding in examine(_setup(server, **broken)) if finding.status == "fail"]
+    assert failed[0].name == cause
+    assert all(finding.remedy for finding in failed)
 
 
 # What else can be found.

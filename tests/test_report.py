@@ -105,6 +105,20 @@ def test_sound_in_real_time_stands_where_it_was_recorded(tape: _Tape) -> None:
     assert second == [pytest.approx(10.0), pytest.approx(11.0), 32000, 48000]
 
 
+def test_after_a_break_speech_stands_where_it_was(tape: _Tape) -> None:
+    """The new session counts from nought again."""
+    for at in (1.0, 11.0):
+        tape.hear(at, 2.0)
+        tape.add(at + 1.6, "server", "input_audio_buffer.speech_started", audio_start_ms=500)
+        tape.add(at + 2.0, "server", "input_audio_buffer.speech_stopped", audio_end_ms=1500)
+        tape.add(at + 5.0, "server", "session.created", session={"id": "another"})
+    data, _ = report_data(tape.save())
+    assert data["speech"] == [
+        [pytest.approx(1.5, abs=0.02), pytest.approx(2.5, abs=0.02)],
+        [pytest.approx(11.5, abs=0.02), pytest.approx(12.5, abs=0.02)],
+    ]
+
+
 def test_sound_sent_faster_is_squeezed(tape: _Tape) -> None:
     """It must not run ahead of the events that answer it."""
     tape.hear(1.0, 60.0, wire=0.02)
@@ -137,13 +151,15 @@ def test_underruns_errors_and_broken_messages_are_shown(tape: _Tape) -> None:
     """As far as they were recorded."""
     tape.add(1.0, "server", "error", error={"message": "no such voice"})
     tape.add(1.1, "server", "", undecodable_bytes=3, raw="AAAA")
-    tape.add(1.2, "note", "player", underruns=2)
+    for t, underruns in ((1.2, 0), (1.3, 2), (1.4, 2)):
+        tape.add(t, "note", "player", underruns=underruns)
     data, _ = report_data(tape.save())
-    assert data["underruns"] == 2
+    assert (data["underruns"], data["underrun_times"]) == (2, [1.3])
     assert [data["types"][event[2]] for event in data["events"]] == [
-        *("session.created", "error", "(not JSON)", "player")
+        *("session.created", "error", "(not JSON)", "player", "player", "player")
     ]
     assert data["events"][1][3] == "no such voice"
+    assert data["events"][-1][3] == "underruns so far: 2"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class _InOrder(click.Group):
     callback=_show_completion,
     expose_value=False,
     is_eager=True,
-    help="Print the script that completes commands; see below.",
+    help="Print the script that completes commands; see above.",
 )
 def cli() -> None:
     """Qwen realtime speech from the command line.
@@ -99,6 +99,9 @@ def run(arguments: Sequence[str]) -> int:
         except SystemExit as ending:  # click's own, after completing a word for a shell
             status = ending.code if isinstance(ending.code, int) else 0
         except click.ClickException as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2 and newer
+                click.echo(error.format_message(), err=True)
+                return error.exit_code
             context = getattr(error, "ctx", None)
             path = context.command_path if context else NAME
             tell_error(error.format_message(), f"see {path} --help", as_json=as_json)

@@ -19,9 +19,10 @@ from ..events import (
 )
 from ..families import OmniClient
 from ..protocol import Family
-from .hearing import Keyboard, microphone, note_player, speakers
+from .hearing import Keyboard, microphone, speakers
 from .options import Target, connecting, voice_option
 from .output import Screen, caption
+from .terminal import unechoed
 
 __all__ = ["chat"]
 
@@ -56,7 +57,9 @@ def chat(
     Without a microphone, or where input comes through a pipe, every line that is written is one message.
     """
     screen = target.screen
-    with target.service(live=not by_keyboard and sys.stdin.isatty()) as where, ExitStack() as stack:
+    by_voice = not by_keyboard and sys.stdin.isatty()
+    engines = ("listening", "speech") if by_voice else ("speech",)
+    with target.service(*engines, live=by_voice) as where, ExitStack() as stack:
         player = _player(screen, stack, device, play)
         mic = None
         if not by_keyboard and (push_to_talk or input_device or sys.stdin.isatty()):
@@ -70,14 +73,14 @@ def chat(
             settings["turn_detection"] = None
         client = OmniClient(**{**settings, **where})
         _Talk(screen, client, show_user=mic is not None)
-        if player is not None:
-            player.attach(client)
+        playing = player.attach(client) if player is not None else None
         if mic is None:
             with client:
                 _write(screen, client, player)
         else:
             _speak(screen, client, mic, push_to_talk=push_to_talk, half_duplex=on_speakers and player is not None)
-        note_player(where, player)
+        if playing is not None:
+            playing.note_underruns()
         _tell_waits(screen, client)
 
 
@@ -172,19 +175,25 @@ def _speak(screen: Screen, client: OmniClient, mic: Any, *, push_to_talk: bool, 
     keyboard = Keyboard() if sys.stdin.isatty() else None
     with screen.live(), client:
         feed = mic.attach(client, echo="half-duplex" if half_duplex else "headphones")
-        if push_to_talk:
-            _press_to_talk(screen, client, feed, keyboard or Keyboard())
-        else:
-            screen.info("speak; Ctrl-D ends" if half_duplex else "speak; headphones help; Ctrl-D ends")
-            if keyboard is None:
-                client.wait()
+        with unechoed():
+            if push_to_talk:
+                _press_to_talk(screen, client, feed, keyboard or Keyboard())
             else:
-                while keyboard.line(client) is not None:
-                    pass
+                advice = "" if half_duplex else ", best with headphones (or --speakers)"
+                screen.info(f"speak{advice}; Ctrl-D ends")
+                _until_the_end(client, keyboard)
         mic.close()
         feed.detach()
     if client.close_info is not None and not client.close_info.clean:
         raise RealtimeError(client.close_info.reason or "the connection broke")
+
+
+def _until_the_end(client: OmniClient, keyboard: Keyboard | None) -> None:
+    if keyboard is None:
+        client.wait()
+    else:
+        while keyboard.line(client) is not None:
+            pass
 
 
 def _press_to_talk(screen: Screen, client: OmniClient, feed: Any, keyboard: Keyboard) -> None:
@@ -209,12 +218,14 @@ def _press_to_talk(screen: Screen, client: OmniClient, feed: Any, keyboard: Keyb
 
 def _tell_waits(screen: Screen, client: OmniClient) -> None:
     summary = client.metrics.summary()
-    for what in ("first_heard", "first_audio", "first_text"):
+    for what, words in (("first_heard", "sound"), ("first_audio", "sound"), ("first_text", "words")):
         if what in summary:
             spread = summary[what]
-            words = what.replace("_", " ")
-            screen.info(f"{words} after {spread.p50:.0f} ms (median of {spread.count}, 95 %: {spread.p95:.0f} ms)")
+            more = f" (median of {spread.count} replies, the slowest 5 % after {spread.p95:.0f} ms)"
+            screen.info(f"first {words} after {spread.p50:.0f} ms" + (more if spread.count > 1 else ""))
             break
-    screen.result_for_machines(
-        type="waits", **{what: {"p50_ms": s.p50, "p95_ms": s.p95, "turns": s.count} for what, s in summary.items()}
-    )
+    waits = {
+        what: {"p50_ms": round(spread.p50, 1), "p95_ms": round(spread.p95, 1), "turns": spread.count}
+        for what, spread in summary.items()
+    }
+    screen.result_for_machines(type="waits", **waits)

@@ -25,7 +25,7 @@ from ..families import OmniClient, TTSClient
 from ..helpers import synthesize, transcribe, translate
 from ..results import Speech
 from .options import Target, connecting
-from .output import Screen, caption
+from .output import Screen, caption, counted
 
 __all__ = ["demo"]
 
@@ -53,7 +53,7 @@ def demo(target: Target, output: Path | None, recording: Path | None) -> int:
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with target.service() as where:
+    with target.service("listening", "translation", "speech") as where:
         show = _Show(screen, where, output, recording)
         results = [show.step(*step) for step in show.steps]
     seconds = time.monotonic() - began
@@ -129,7 +129,7 @@ class _Show:
             self._line("said", said)
         self._line("heard", transcript.text)
         if not said:
-            return bool(transcript.text), f"{len(transcript.utterances)} utterances"
+            return bool(transcript.text), counted(len(transcript.utterances), "utterance")
         errors = word_error_rate(said, transcript.text)
         return errors < 0.5, f"{errors:.0%} of the words wrong"
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.text import Text
@@ -19,8 +20,8 @@ __all__ = ["doctor"]
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}
 
 
-@click.command(short_help="Find out what is wrong, and what to do about it.")
-@click.option("--sound/--no-sound", default=True, show_default=True, help="Play a second of tone, and listen to it.")
+@click.command(short_help="Find out what is wrong and what to do about it.")
+@click.option("--sound/--no-sound", default=True, show_default=True, help="The sound card, too: a second of tone.")
 @click.option("--device", help="Output device: its number or part of its name; see devices.")
 @click.option("--microphone", "input_device", help="Input device, likewise.")
 @connecting()
@@ -46,11 +47,9 @@ def doctor(target: Target, sound: bool, device: str | None, input_device: str | 
         for finding in examine(setup):
             failed += finding.status == "fail"
             mark, style = _MARKS[finding.status]
-            line = Text(f"{mark} ", style=style).append(f"{finding.name:<11}", style="default")
-            line.append(finding.what, style="not bold default")
-            if finding.remedy:
-                line.append(f" → {finding.remedy}", style="not bold cyan")
-            screen.result(line, type="finding", **finding._asdict())
+            name = Text(f"{mark} ", style=style).append(f"{finding.name:<10}", style="not bold default")
+            told = Text(finding.what).append(f" → {finding.remedy}" if finding.remedy else "", style="cyan")
+            screen.table_row(name, told, type="finding", **finding._asdict())
     return 1 if failed else 0
 
 
@@ -63,4 +62,4 @@ def _regions(target: Target) -> Iterator[tuple[dict[str, str], str]]:
         return
     url = target.options.get("url") or os.environ.get("QWEN_REALTIME_URL")
     key = target.api_key or os.environ.get("DASHSCOPE_API_KEY") or ""
-    yield ({"url": str(url)} if url else dict(REGIONS)), key
+    yield ({urlsplit(url).netloc or url: url} if url else dict(REGIONS)), key

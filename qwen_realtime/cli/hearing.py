@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from ..audio.system import hushed
 from ..client import RealtimeClient, State
 from ..errors import AudioError, AudioUnavailable, ConfigError
-from ..trace import add_note
+from .terminal import unechoed
 
 __all__ = [
     "Keyboard",
@@ -22,7 +23,6 @@ __all__ = [
     "find_recordings",
     "keyboard_if_any",
     "microphone",
-    "note_player",
     "one_target",
     "speakers",
     "until_enter",
@@ -82,7 +82,7 @@ def microphone(sample_rate: int, device: str | None, *, instead: str = "or give 
         opened.close()
         _hint(error, instead)
         raise
-    with opened:
+    with opened, hushed():  # what is lost is counted; ALSA need not shout it between the lines
         yield opened
 
 
@@ -102,18 +102,13 @@ def speakers(device: str | None, *, instead: str = "or write a file: -o speech.w
     player = AudioPlayer(24000, device=device_of(device))
     try:
         player.start()
-        yield player
+        with hushed():
+            yield player
     except AudioError as error:
         _hint(error, instead)
         raise
     finally:
         player.close()
-
-
-def note_player(where: dict[str, Any], player: Any) -> None:
-    """Add what a player has come to, to the trace of a session that has ended, if there is one."""
-    if player is not None and where.get("trace") is not None:
-        add_note(where["trace"], "player", underruns=player.underruns, played_ms=round(player.played_ms))
 
 
 class Keyboard:
@@ -151,7 +146,8 @@ def until_enter(client: RealtimeClient, keyboard: Keyboard | None) -> None:
         ConnectionClosed: the connection broke.
     """
     if keyboard is not None:
-        keyboard.line(client)
+        with unechoed():
+            keyboard.line(client)
     else:
         client.wait()
 

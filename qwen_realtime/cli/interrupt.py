@@ -6,12 +6,16 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
+
+from . import terminal
 
 __all__ = ["Interrupts"]
 
 PATIENCE_S = 0.8
+FLUSH_S = 0.1
 
 
 class Interrupts:
@@ -29,6 +33,7 @@ class Interrupts:
         self._pressed = threading.Event()
         self._over = threading.Event()
         self._before: Any = None
+        self._terminal = terminal.settings()
         self._thread = threading.Thread(target=self._watch, name="qwen-interrupt", daemon=True)
 
     def __enter__(self) -> Interrupts:
@@ -60,11 +65,17 @@ class Interrupts:
 
     def _exit(self) -> None:
         """End without farewells: whatever would say them hangs. What was written is flushed where that works."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                continue
-        if sys.stderr.isatty():  # a display that was cut short may have hidden the cursor
+        # whoever is stuck in a write holds the stream's lock: a thread of its own waits for it, and not for long
+        flushing = threading.Thread(target=_flush, name="qwen-flush", daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_S)
+        terminal.restore(self._terminal)  # a display that was cut short may have hidden keys and cursor
+        if sys.stderr.isatty():
             os.write(2, b"\x1b[?25h\n")
         os._exit(self._status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()

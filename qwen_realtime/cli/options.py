@@ -26,6 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LOCAL_NEEDS = "pip install 'qwen-realtime[local]'"
 
+# What the engines of the local server do, in the order of a conversation.
+_VERBS = {"listening": "listens", "translation": "translates", "speech": "speaks"}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -49,10 +52,11 @@ class Target:
         return bool(self.api_key or os.environ.get("DASHSCOPE_API_KEY"))
 
     @contextmanager
-    def service(self, *, live: bool = False) -> Iterator[dict[str, Any]]:
+    def service(self, *engines: str, live: bool = False) -> Iterator[dict[str, Any]]:
         """Give the arguments for a client; with ``--local``, of a server that lives as long as the block.
 
         Args:
+            engines: the jobs of the local server that this command is about, for the user to know who does them.
             live: somebody is going to speak: the local engines are loaded first, so that they keep up.
 
         Raises:
@@ -63,7 +67,9 @@ class Target:
                 if live:
                     self.screen.info("(loading the local engines …)")
                     server.warm_up()
-                self.screen.info(f"(local server; it speaks with {server.describe()['speech'].partition(',')[0]})")
+                names = {job: engine.partition(",")[0] for job, engine in server.describe().items()}
+                told = [f"{names[job]} {verb}" for job, verb in _VERBS.items() if job in engines]
+                self.screen.info(f"(local server: {', '.join(told)})" if told else "(local server)")
                 yield {**self.options, "url": server.url, "api_key": "local"}
             return
         if not self.has_key:

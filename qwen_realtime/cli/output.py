@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shutil
+import sys
+import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,26 +20,59 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Screen", "caption", "logging_to_stderr", "tell_error"]
+__all__ = ["Screen", "Status", "beside", "caption", "counted", "logging_to_stderr", "tell_error"]
 
+# Arguments of the clients that are options here.
+_ARGUMENT = re.compile(r"\b(connect_timeout|device|model|proxy|region|trace|url|voice)=")
 # What the package logs and then raises; it is told once.
 _RAISED = ("the server reports", "no sound any more", "no microphone any more")
 
 
+def _as_options(hint: str) -> str:
+    """A hint to programmers as one to users: options in the place of arguments."""
+    hint = hint.replace("strict=False", "--set strict=false")
+    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')} ", hint).strip()
+
+
 def tell_error(message: str, hint: str = "", *, kind: str = "UsageError", as_json: bool = False) -> None:
     """Tell what went wrong in one line on stderr; with ``as_json`` as an object on stdout, too."""
-    text = " ".join(message.split()).rstrip(".")
-    click.echo(f"qwen-realtime: {text}{f' ({hint})' if hint else ''}", err=True)
+    text, hint = " ".join(message.split()).rstrip("."), _as_options(hint)
+    line = f"qwen-realtime: {text}{f' ({hint})' if hint else ''}"
+    if sys.stderr.isatty():  # a terminal would break it within words
+        line = textwrap.fill(line, shutil.get_terminal_size().columns - 1, break_on_hyphens=False)
+    click.echo(line, err=True)
     if as_json:
         click.echo(json.dumps({"type": "error", "kind": kind, "message": text, "hint": hint}, ensure_ascii=False))
 
 
-def caption(text: str, stash: str = "", speaker: str = "") -> Text:
+def counted(number: int, thing: str) -> str:
+    """A number of things, in words: ``1 utterance``, ``2 utterances``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def beside(margin: Text, text: Text) -> Table:
+    """A text with a margin of its own, however many lines it takes."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(margin, text)
+    return grid
+
+
+def caption(text: str, stash: str = "", speaker: str = "") -> RenderableType:
     """A caption: what is certain in bold, what may still change dim."""
-    line = Text()
-    line.append(f"{speaker} " if speaker else "", style="cyan")
-    line.append(text, style="bold")
-    return line.append(stash, style="dim")
+    line = Text(text, style="bold").append(stash, style="not bold dim")
+    return beside(Text(speaker, style="cyan"), line) if speaker else line
+
+
+class Status:
+    """A line at the bottom that changes; any thread may set its ``text``."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich__(self) -> Text:
+        return Text(self.text, style="cyan", no_wrap=True, overflow="ellipsis")
 
 
 class Screen:
@@ -58,11 +95,15 @@ class Screen:
         """Whether there is a person to watch captions grow."""
         return self.err.is_terminal and not self.as_json
 
-    def info(self, text: str) -> None:
-        """Tell what is going on; not to machines."""
-        if not self.as_json:
-            with self._lock:
-                (self._live.console if self._live else self.err).print(Text(text, style="dim"), soft_wrap=True)
+    def info(self, *columns: str) -> None:
+        """Tell what is going on, in one column or two; not to machines."""
+        if self.as_json:
+            return
+        texts = [Text(column, style="dim") for column in columns]
+        wrapped = self.err.is_terminal
+        shown = beside(*texts) if len(texts) == 2 and wrapped else Text(" ").join(texts)
+        with self._lock:
+            (self._live.console if self._live else self.err).print(shown, soft_wrap=not wrapped)
 
     def result(self, shown: RenderableType = "", /, **fields: Any) -> None:
         """Give a result: a line for people, or its fields for machines."""
@@ -72,6 +113,7 @@ class Screen:
                     click.echo(json.dumps(fields, ensure_ascii=False))
             elif self._live is not None and self._out.is_terminal:
                 self._live.console.print(shown)  # both are the same terminal: above the drafts
+                self._live.refresh()  # or a draft that this line replaces stands below it for a moment
             else:
                 self._out.print(shown)
 
@@ -90,11 +132,14 @@ class Screen:
         if self.as_json or not self._out.is_terminal:
             self.result(line, **fields, text=text)
             return
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
-        grid.add_row(Text(speaker, style=style), Text(text, style="bold" if bold else ""))
-        self.result(grid)
+        self.result(beside(Text(speaker, style=style), Text(text, style="bold" if bold else "")))
+
+    def table_row(self, margin: Text, text: Text, /, **fields: Any) -> None:
+        """Give a result of two columns, or its fields for machines."""
+        if self.as_json or not self._out.is_terminal:
+            self.result(margin + " " + text, **fields)
+        else:
+            self.result(beside(margin, text))
 
     def result_for_machines(self, **fields: Any) -> None:
         """Give a result that people have been told already."""

@@ -20,9 +20,9 @@ from ..events import ResponseAudioDelta
 from ..families import TTSClient
 from ..hints import server_error
 from ..protocol import Family
-from .hearing import note_player, speakers
+from .hearing import speakers
 from .options import Target, connecting, voice_option
-from .output import Screen
+from .output import Screen, counted
 
 __all__ = ["say"]
 
@@ -59,14 +59,13 @@ def say(
         raise click.UsageError("nothing to do: --no-play goes with -o FILE")
     to_play = play if play is not None else output is None
     options = {"voice": voice} if voice else {}
-    with target.service() as where, ExitStack() as stack:
+    with target.service("speech") as where, ExitStack() as stack:
         client = TTSClient(**{**where, **options})
-        voiceover = _Voiceover(target.screen, client)
         player = stack.enter_context(speakers(device)) if to_play else None
-        if player is not None:
-            player.attach(client)
+        voiceover = _Voiceover(target.screen, client, player)
+        playing = player.attach(client) if player is not None else None
         client.on(ResponseAudioDelta, voiceover.heard)
-        with target.screen.live():
+        with target.screen.live(voiceover):
             with client:
                 voiceover.begin(output)
                 stack.callback(voiceover.close)
@@ -81,21 +80,21 @@ def say(
                 raise server_error(client.errors[0])
             if not voiceover.sound_bytes:
                 raise ConfigError("there was nothing to speak", hint="give it words")
-            if player is not None:
-                target.screen.draft(voiceover.line("playing"))
+            if player is not None and playing is not None:
                 player.drain()
-                note_player(where, player)
+                playing.note_underruns()
         voiceover.close()
-        voiceover.summary(output, player)
+        voiceover.summary(output)
 
 
 class _Voiceover:
     """Counts and writes what is spoken; ``heard`` runs on the dispatching thread, everything else on the main one."""
 
-    def __init__(self, screen: Screen, client: TTSClient) -> None:
+    def __init__(self, screen: Screen, client: TTSClient, player: Any) -> None:
         self.sound_bytes = 0
         self._screen = screen
         self._client = client
+        self._player = player  # the sound card, or None
         self._write: Callable[[bytes], Any] = lambda _: None
         self._close: Callable[[], Any] = lambda: None
         self._characters = 0
@@ -150,10 +149,12 @@ class _Voiceover:
             self._write(event.delta)
         except OSError as error:  # a full disk, a pipe that nobody reads: for the main thread to tell
             self._failure, self._write = error, lambda _: None
-        self._screen.draft(self.line("speaking"))
 
-    def line(self, doing: str) -> Text:
-        return Text(f"♪ {doing}  {self.seconds:6.1f} s", style="cyan")
+    def __rich__(self) -> Text:
+        """The line that changes while it speaks: how much was heard, where it is played, and how much there is."""
+        if self._player is not None:
+            return Text(f"♪ {self._player.played_ms / 1000:5.1f} of {self.seconds:.1f} s", style="cyan")
+        return Text(f"♪ {self.seconds:5.1f} s", style="cyan")
 
     def close(self) -> None:
         """Close the file; again is allowed."""
@@ -161,8 +162,8 @@ class _Voiceover:
         self._write = lambda _: None
         close()
 
-    def summary(self, output: Path | None, player: Any) -> None:
-        underruns = player.underruns if player is not None else None
+    def summary(self, output: Path | None) -> None:
+        underruns = self._player.underruns if self._player is not None else None
         if self._screen.as_json:
             self._screen.result(
                 type="speech",
@@ -177,7 +178,7 @@ class _Voiceover:
         parts = [f"{self.seconds:.2f} s of speech" if self.is_pcm else f"{self.sound_bytes} bytes of speech"]
         parts.append(f"first sound after {self._first_ms or 0:.0f} ms")
         if underruns:
-            parts.append(f"{underruns} underruns")
+            parts.append(counted(underruns, "underrun"))
         self._screen.info(", ".join(parts) + (f" → {output}" if output and str(output) != "-" else ""))
 
 

@@ -37,7 +37,7 @@ def serve(screen: Screen, port: int, host: str, api_key_file: Path | None, pace:
             shown = "$(cat '" + str(api_key_file) + "')" if api_key_file is not None else "local"
             screen.result(f"export QWEN_REALTIME_URL={server.url} DASHSCOPE_API_KEY={shown}")
             for job, engine in server.describe().items():
-                screen.info(f"{job:>14}  {engine}")
+                screen.info(f"{job:>14} ", engine)
             screen.info("Ctrl-C ends")
         _watch(screen, server, stop)
 

@@ -10,12 +10,12 @@ import click
 from ..errors import ConfigError
 from ..trace import read_trace
 from .options import LOCAL_NEEDS, writing
-from .output import Screen
+from .output import Screen, counted
 
 __all__ = ["trace"]
 
 
-@click.group(short_help="Look at a recorded session, or serve it again.")
+@click.group(short_help="Look at a recorded session or serve it again.")
 def trace() -> None:
     """Serve a recorded session again, or look at it.
 
@@ -23,7 +23,7 @@ def trace() -> None:
     """
 
 
-@trace.command()
+@trace.command(short_help="Serve a recorded session again.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--port", "-p", default=8766, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -39,7 +39,7 @@ def replay(screen: Screen, file: Path, port: int, pace: float, once: bool) -> in
         raise ConfigError(f"replaying needs {error.name}", hint=LOCAL_NEEDS) from error
     with ReplayServer(file, port=port, pace=pace) as server:
         screen.result(f"export QWEN_REALTIME_URL={server.url} DASHSCOPE_API_KEY=replay", type="serving", url=server.url)
-        screen.info(f"model {server.model}; {server.sessions} session(s) recorded; Ctrl-C ends")
+        screen.info(f"model {server.model}; {counted(server.sessions, 'session')} recorded; Ctrl-C ends")
         told = 0
         while True:
             outcome = server.wait_for_outcome(told, timeout=0.2)
@@ -51,7 +51,7 @@ def replay(screen: Screen, file: Path, port: int, pace: float, once: bool) -> in
                 return 1 if outcome else 0
 
 
-@trace.command()
+@trace.command(short_help="Draw a recorded session as one HTML page.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The page. [default: beside FILE, as .html]")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out, and only draw it.")

@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 from ..errors import RealtimeError
 from ..events import (
@@ -32,7 +26,7 @@ from ..results import Utterance
 from ..sources import pcm_blocks
 from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, one_target, until_enter
 from .options import Target, connecting
-from .output import Screen, caption, tell_error
+from .output import Screen, caption, counted, tell_error
 from .transcripts import FORMATS, format_of, rendered
 
 __all__ = ["transcribe"]
@@ -42,7 +36,7 @@ __all__ = ["transcribe"]
 KNOWN = 0.03
 
 
-@click.command(short_help="Speech becomes text: files, folders or the microphone.")
+@click.command(short_help="Speech becomes text.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[WAV|FOLDER]...")
 @click.option("--language", "-l", metavar="CODE", help="The language spoken, such as en. [default: detected]")
 @click.option("--format", "-f", "kind", type=click.Choice(FORMATS), help="[default: as -o is named, else txt]")
@@ -68,7 +62,7 @@ def transcribe(
     kind = format_of(kind, output)
     if language:
         target.options.setdefault("input_audio_transcription", {})["language"] = language
-    with target.service(live=not recordings) as where:
+    with target.service("listening", live=not recordings) as where:
         if not recordings:
             return _from_microphone(target.screen, where, device, output, kind)
         if output is not None and (len(recordings) > 1 or not output.suffix):
@@ -77,8 +71,11 @@ def transcribe(
         for number, path in enumerate(recordings, 1):
             where_now = {**where, "trace": _numbered(where["trace"], number)} if where.get("trace") else where
             title = f"{number}/{len(recordings)} {path.name}" if len(recordings) > 1 else path.name
+            show = kind == "txt" and output is None
+            if show and len(recordings) > 1:
+                target.screen.info(f"{path}:")
             try:
-                heard = _from_file(target.screen, where_now, path, pace, title, show=kind == "txt" and output is None)
+                heard = _from_file(target.screen, where_now, path, pace, title, show=show)
                 _deliver(target.screen, heard, path, output, kind)
             except RealtimeError as error:
                 if len(recordings) == 1:
@@ -120,7 +117,8 @@ class _Captions:
 
     def _started(self, event: InputAudioBufferSpeechStarted) -> None:
         self._spans[event.item_id or ""] = (event.audio_start_ms, None)
-        self._at(event.audio_start_ms)
+        if self.heard_ms:  # what is before the first utterance is soon heard, and tells nothing of the rest
+            self._at(event.audio_start_ms)
 
     def _stopped(self, event: InputAudioBufferSpeechStopped) -> None:
         start, _ = self._spans.get(event.item_id or "", (None, None))
@@ -151,15 +149,21 @@ class _Captions:
             self._screen.result(utterance.text)
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """How long it may still take; nothing before that can be guessed."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.time_remaining is None else super().render(task) + Text(" left", style="dim")
+
+
 def _progress(screen: Screen) -> Progress:
+    name = Column(ratio=2, no_wrap=True, overflow="ellipsis")
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=None, table_column=Column(ratio=3, min_width=10)),
         TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
+        _TimeLeft(compact=True),
     )
     return Progress(*columns, console=screen.err, auto_refresh=False, expand=True)
 
@@ -224,7 +228,7 @@ def _deliver(
     if output is not None:
         path = output / f"{source.stem}.{kind}" if output.is_dir() else output
         path.write_text(text, encoding="utf-8")
-        screen.info(f"{len(utterances)} utterances in {duration_ms / 1000:.1f} s → {path}")
+        screen.info(f"{counted(len(utterances), 'utterance')} in {duration_ms / 1000:.1f} s → {path}")
         screen.result_for_machines(type="transcript", source=str(source), file=str(path), utterances=len(utterances))
     elif screen.as_json:
         whole = " ".join(each.text for each in utterances if each.text)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from rich.text import Text
 
 from ..events import (
     ConversationItemInputAudioTranscriptionCompleted,
@@ -24,13 +23,14 @@ from ..hints import server_error
 from ..protocol import Family
 from ..sources import pcm_blocks
 from ..subtitles import SubtitleWriter
-from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, note_player, speakers, until_enter
+from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, speakers, until_enter
 from .options import Target, connecting, voice_option
-from .output import Screen, caption
+from .output import Screen, Status, caption, counted
 
 __all__ = ["translate"]
 
 TRANSCRIBER = "qwen3-asr-flash-realtime"
+ENGINES = ("listening", "translation", "speech")
 
 
 @click.command(short_help="Speech becomes speech in another language.")
@@ -74,14 +74,13 @@ def translate(
         options["modalities"] = ["text"]
     if voice:
         options["voice"] = voice
-    with target.service(live=not recordings) as where, ExitStack() as stack:
+    with target.service(*ENGINES, live=not recordings) as where, ExitStack() as stack:
         client = LiveTranslateClient(**{**options, **where})
-        lines = _Lines(target.screen, client, spoken or "·", to)
+        lines = _Lines(target.screen, client, spoken or "", to)
         if subtitles is not None:
             stack.enter_context(SubtitleWriter(subtitles)).attach(client)
         player = stack.enter_context(speakers(device, instead="or --no-play")) if to_play else None
-        if player is not None:
-            player.attach(client)
+        playing = player.attach(client) if player is not None else None
         if recordings:
             for path in recordings:
                 next(pcm_blocks(path, 16000))  # what is wrong with a file is told before connecting
@@ -90,9 +89,9 @@ def translate(
             _run_microphone(target.screen, client, lines, output, input_device, echo=player is not None)
         if client.errors:
             raise server_error(client.errors[0])
-        if player is not None:
+        if player is not None and playing is not None:
             player.drain()
-            note_player(where, player)
+            playing.note_underruns()
         lines.summary(output, subtitles)
 
 
@@ -104,15 +103,17 @@ def _run_files(
     output: Path | None,
     pace: Literal["fast", "realtime"],
 ) -> None:
+    status = Status("♪ connecting")
+
     def sound() -> Iterator[bytes]:
         for number, path in enumerate(recordings):
             if number:
                 yield bytes(client.input_rate * 3)  # a pause of one and a half seconds ends the utterance
-            screen.draft(Text(f"♪ {path.name}", style="cyan"), "file")
+            status.text = f"♪ {path.name}"
             yield from pcm_blocks(path, client.input_rate)
-        screen.draft(Text("♪ waiting for the rest", style="cyan"), "file")
+        status.text = "♪ waiting for the rest"
 
-    with screen.live(), client:
+    with screen.live(status), client:
         lines.begin(output)
         client.stream(sound(), pace)
         if client.turn_detection is None:
@@ -145,7 +146,8 @@ class _Lines:
     def __init__(self, screen: Screen, client: LiveTranslateClient, spoken: str, to: str) -> None:
         self._screen = screen
         self._client = client
-        self._spoken, self._to = f"{spoken:>3}", f"{to:>3}"
+        self._spoken, self._to = f"{spoken or '·':>3}", f"{to:>3}"
+        self._detects = not spoken
         self._writer: Any = None
         self._sound_bytes = 0
         self._texts = 0
@@ -169,6 +171,8 @@ class _Lines:
 
     def _source(self, event: ConversationItemInputAudioTranscriptionCompleted) -> None:
         self._screen.draft(None, "source")
+        if self._detects and event.language:
+            self._spoken = f"{event.language:>3}"
         if event.transcript.strip():
             self._screen.said(self._spoken, event.transcript, type="source")
 
@@ -191,7 +195,8 @@ class _Lines:
             self._writer.close()
         seconds = self._sound_bytes / 2 / self._client.output_rate
         files = ", ".join(str(path) for path in (output, subtitles) if path is not None)
-        self._screen.info(f"{self._texts} translations, {seconds:.1f} s of speech" + (f" → {files}" if files else ""))
+        told = f"{counted(self._texts, 'translation')}, {seconds:.1f} s of speech"
+        self._screen.info(told + (f" → {files}" if files else ""))
         self._screen.result_for_machines(
             type="done",
             translations=self._texts,

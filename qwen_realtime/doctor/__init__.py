@@ -48,7 +48,8 @@ def examine(setup: Setup) -> Iterator[Finding]:
     except ConfigError:
         setup = replace(setup, model=Setup.model)  # the way to the server can be examined all the same
     yield from _network(setup, usable_key=key.status != "fail")
-    yield from _sound(setup)
+    if setup.with_sound:
+        yield from _sound(setup)
 
 
 def _network(setup: Setup, *, usable_key: bool) -> Iterator[Finding]:
@@ -68,8 +69,6 @@ def _network(setup: Setup, *, usable_key: bool) -> Iterator[Finding]:
 
 def _sound(setup: Setup) -> Iterator[Finding]:
     for check in (check_portaudio, check_devices, check_loopback):
-        if check is check_loopback and not setup.with_sound:
-            return
         finding = check(setup)
         yield finding
         if finding.status == "fail":

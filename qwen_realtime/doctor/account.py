@@ -15,13 +15,17 @@ __all__ = ["check_key", "check_model"]
 
 def check_key(setup: Setup) -> Finding:
     """Whether the key can be one, from its form; it is never shown."""
+    if not setup.key:
+        return Finding(
+            "key", "fail", "no API key", "set DASHSCOPE_API_KEY, or give --api-key-file (api_key= in Python)"
+        )
     try:
         key = key_source(setup.key)()
     except ConfigError as error:
         return Finding("key", "fail", error.message, error.hint)
     shown = f"{key[:3]}…{key[-4:]}, {len(key)} characters" if len(key) >= 16 else f"{len(key)} characters"
     if all(is_loopback(urlsplit(url).hostname or "") for url in setup.regions.values()):
-        return Finding("key", "ok", f"{shown}; a local server takes any")
+        return Finding("key", "ok", f"{shown}; a local server may take any")
     if not key.startswith("sk-"):
         return Finding(
             "key", "warn", f"it does not begin with sk- ({shown})", "copy the key itself, not its name or id"

@@ -7,6 +7,7 @@ import ssl
 import threading
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Any
 
 from ..dialing import Deadline, dial, proxy_for
@@ -49,6 +50,8 @@ def check_dns(setup: Setup) -> Finding:
     endpoint = setup.endpoint()
     if proxy_for(endpoint, setup.proxy) is not None:
         return Finding("dns", "ok", f"the proxy looks {endpoint.host} up")
+    if _is_address(endpoint.host):
+        return Finding("dns", "ok", f"{endpoint.host} needs none")
     answers = _lookup(setup, endpoint)
     if not isinstance(answers, list):
         why = getattr(answers, "strerror", None) or answers
@@ -61,6 +64,14 @@ def check_dns(setup: Setup) -> Finding:
     if not kinds:
         return Finding("dns", "fail", f"{endpoint.host} has no address", "check the DNS servers")
     return Finding("dns", "ok", f"{endpoint.host}: {', '.join(kinds)}")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _lookup(setup: Setup, endpoint: Endpoint) -> list[Any] | Exception:
@@ -164,12 +175,20 @@ def check_clock(setup: Setup) -> Finding:
     if date is None:
         return Finding("clock", "warn", "the server does not tell the time", "compare the clock by hand")
     skew = setup.now() - date.timestamp()
-    what = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server"
+    what = f"{_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the server"
     if abs(skew) > SKEW_FAIL_S:
         return Finding("clock", "fail", what, "set this machine's clock: timedatectl set-ntp true")
     if abs(skew) > SKEW_WARN_S:
         return Finding("clock", "warn", what, "set this machine's clock before it drifts further")
     return Finding("clock", "ok", "agrees with the server's" if abs(skew) < 2 else what)
+
+
+def _duration(seconds: float) -> str:
+    """A time as people say it."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _date_header(sock: socket.socket, endpoint: Endpoint, timeout: float) -> datetime | None:

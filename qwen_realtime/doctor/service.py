@@ -60,6 +60,8 @@ def check_region(setup: Setup) -> Finding:
             return Finding("region", "fail", what, f"use region={name!r} (--region {name})")
     refused = [name for name, answer in answers.items() if isinstance(answer, AuthenticationError)]
     what = f"no region accepts the key; refused by {', '.join(refused)}"
+    if len(setup.regions) == 1:
+        what = f"{chosen} refuses the key"
     return Finding("region", "fail", what, "copy the key again from the console, and check that it was not deleted")
 
 

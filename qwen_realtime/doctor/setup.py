@@ -1,7 +1,5 @@
 """What is examined, and what an examination finds."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import time
@@ -47,7 +45,7 @@ class Setup:
         proxy: ``None`` for the environment's, ``""`` for none.
         ssl_context: in place of the default one.
         timeout: seconds for each check that waits for the network.
-        with_sound: play a tone and listen to it.
+        with_sound: examine the sound card, too: play a tone and listen to it.
         output_device: number or part of a name; ``None`` for the default.
         input_device: likewise.
         output: plays in place of a device.
@@ -67,11 +65,11 @@ class Setup:
     with_sound: bool = True
     output_device: int | str | None = None
     input_device: int | str | None = None
-    output: AudioOutput | None = None
-    source: AudioInput | None = None
+    output: "AudioOutput | None" = None
+    source: "AudioInput | None" = None
     now: Callable[[], float] = time.time
     lookup: Callable[..., list[Any]] = socket.getaddrinfo
-    devices: Callable[[], list[Device]] | None = None
+    devices: "Callable[[], list[Device]] | None" = None
 
     @property
     def chosen(self) -> str:

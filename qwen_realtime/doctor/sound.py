@@ -36,8 +36,9 @@ def check_devices(setup: Setup) -> Finding:
     inputs = [each for each in found if each.default_input]
     if not found:
         return Finding("devices", "fail", "no sound devices", "plug one in, or work with files (-o, WAV paths)")
-    missing = [name for name, there in (("output", outputs), ("input", inputs)) if not there]
-    named = ", ".join(f"{each.name} ({each.sample_rate} Hz)" for each in (*outputs, *inputs))
+    kinds = (("output", outputs), ("input", inputs))
+    missing = [kind for kind, some in kinds if not some]
+    named = ", ".join(f"{kind} {each.name} ({each.sample_rate} Hz)" for kind, some in kinds for each in some)
     if missing:
         what = f"no default {' and no default '.join(missing)}; {named or f'{len(found)} others'}"
         return Finding("devices", "warn", what, "choose one in the system's settings, or by number: --device")

@@ -32,6 +32,14 @@ def test_help_lists_all_commands_and_exits_well(cli: Cli) -> None:
         assert cli(command, "-h").out.startswith(f"Usage: qwen-realtime {command}")
 
 
+def test_without_a_command_the_help_is_shown(cli: Cli) -> None:
+    """As it is with --help; but nothing was done."""
+    for arguments in ([], ["trace"]):
+        result = cli(*arguments)
+        assert result.status == 2
+        assert result.err == cli(*arguments, "--help").out
+
+
 def test_a_wrong_use_is_status_2_with_where_to_look(cli: Cli) -> None:
     """In one line."""
     for arguments, word in (
@@ -107,7 +115,8 @@ def test_what_the_server_refuses_is_told(cli: Cli, server: LocalServer, tmp_path
     to = ["-o", str(tmp_path / "x.wav")]
     (tmp_path / "wrong").write_text("sk-other")
     assert "refused the key" in cli("say", "hi", *to, "--api-key-file", tmp_path / "wrong").err
-    assert "voice" in cli("say", "hi", *to, "--voice", "Nobody").err
+    assert "'Nobody' is unknown" in cli("say", "hi", *to, "--voice", "Nobody").err
+    assert cli("say", "hi", *to, "--voice", "Nobody").err.endswith(" (--set strict=false sends it all the same)\n")
     assert cli("say", "hi", *to, "--set", "speech_rate=99").status == 1
 
 
@@ -175,7 +184,7 @@ def test_ctrl_c_ends_within_a_second_whatever_the_server_does(
         until(lambda: silent.connections, process)
         status, took, err = _interrupted(process)
     assert status == 130
-    assert took < 1.5  # a second, and the interpreter's end on a busy machine
+    assert took < 3  # a second, and the interpreter's end on a busy machine; the server would be waited for 10 s
     assert "Traceback" not in err
 
 
@@ -183,21 +192,21 @@ def test_a_second_ctrl_c_needs_no_patience(program: Program) -> None:
     """And what hangs in its farewell is cut off."""
     code = (
         "import sys, time\n"
-        "from qwen_realtime.cli.interrupt import Interrupts\n"
-        "with Interrupts(130):\n"
+        "from qwen_realtime.cli import interrupt\n"
+        "interrupt.PATIENCE_S = float(sys.argv[1])\n"
+        "with interrupt.Interrupts(130):\n"
         "    try:\n"
         "        print('ready', flush=True); time.sleep(60)\n"
         "    except KeyboardInterrupt:\n"
         "        print('hanging', flush=True); time.sleep(60)\n"
     )
     for second in (True, False):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        command = [sys.executable, "-c", code, "50" if second else "0.1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            began = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.stdout.readline() == "hanging\n"
             if second:
                 process.send_signal(signal.SIGINT)
             assert process.wait(10) == 130
-            assert time.monotonic() - began < (0.75 if second else 2.0)
