@@ -117,23 +117,31 @@ class Receiver:
 
     def _run(self) -> None:
         while self._sources or not self._may_go():
-            ready = self._selector.select(self._patience())
-            for key, _ in ready:
-                if key.data is None:
-                    self._hush()
-                else:
-                    self._step(key.data)
-            while self._new:
-                source = self._new.popleft()
-                self._sources.add(source)
-                self._step(source)
-            while self._poked:
-                self._step(self._poked.popleft())
-            for source in self._due():
-                self._step(source)
+            try:
+                self._look()
+            except Exception:
+                log.exception("receiving failed; please report this")
+                for source in list(self._sources):  # better all at their ends than none ever
+                    self._let_go(source)
         self._selector.close()
         self._ear.close()
         self._bell.close()
+
+    def _look(self) -> None:
+        """Wait for something to do, and do it."""
+        for key, _ in self._selector.select(self._patience()):
+            if key.data is None:
+                self._hush()
+            else:
+                self._step(key.data)
+        while self._new:
+            source = self._new.popleft()
+            self._sources.add(source)
+            self._step(source)
+        while self._poked:
+            self._step(self._poked.popleft())
+        for source in self._due():
+            self._step(source)
 
     def _may_go(self) -> bool:
         """With nothing left to look after, make room for a next thread, unless somebody has just come."""
@@ -184,11 +192,11 @@ class Receiver:
             self._reading.discard(source)
 
     def _let_go(self, source: Source) -> None:
-        if source in self._reading:
-            self._read(source, False)
         self._sources.discard(source)
         self._hour_of.pop(source, None)
         try:
+            if source in self._reading:
+                self._read(source, False)
             source.end()
         except Exception:
             log.exception("the end of a connection failed; please report this")

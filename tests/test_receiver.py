@@ -145,6 +145,30 @@ def test_a_source_that_has_more_lets_others_have_their_turn(listeners: Callable[
     assert modest.wait(lambda: modest.received == b"x")
 
 
+def test_a_failure_of_its_own_ends_what_it_looks_after(
+    listeners: Callable[..., Listener], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for ever for a thread that cannot go on; and it goes on with the next."""
+
+    def fail(source: Listener) -> Wish:
+        if source.steps:
+            raise RuntimeError("a bug")
+        return Wish(False, NEVER)
+
+    broken, other = listeners(fail), listeners()
+    receive(other)
+    receive(broken)
+    assert broken.wait(lambda: broken.steps == 1)
+    broken.receiver.poke(broken)
+    assert broken.ended.wait(5)
+    assert other.ended.wait(5)
+    assert "a bug" in caplog.text
+    after = listeners()
+    receive(after)
+    after.far.sendall(b"x")
+    assert after.wait(lambda: after.received == b"x")
+
+
 def test_a_poke_after_the_end_is_nothing(listeners: Callable[..., Listener]) -> None:
     """Whoever pokes need not know."""
     source, other = listeners(), listeners()
