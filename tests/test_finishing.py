@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qwen_realtime import OmniClient, events
-from qwen_realtime import client as client_module
+from qwen_realtime import session as session_module
 from qwen_realtime.errors import ConnectionClosed, ServerError, WaitTimeout
 
 from .peer import CLOSE, PING, PONG, Link, frame, greet, greet_only
@@ -135,7 +135,7 @@ class TestFinishing:
                     link.close()
                     return
 
-        monkeypatch.setattr(client_module, "PATIENCE_S", 0.3)
+        monkeypatch.setattr(session_module, "PATIENCE_S", 0.3)
         peer = peers(lives)
         client = clients(peer, ping_interval=0.02).connect()
         with pytest.raises(WaitTimeout):
