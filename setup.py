@@ -20,6 +20,7 @@ DEV = [
     *LOCAL,
     *CLI,
     *AEC,
+    *CODECS,
     "pytest>=8",
     "hypothesis>=6.100",
     "mypy>=1.11",

@@ -169,7 +169,7 @@ class AudioError(RealtimeError):
 
 
 class AudioUnavailable(AudioError, ImportError):
-    """The library that reaches the sound card is not installed; the hint is the line to type."""
+    """A library that sound needs, PyAudio or PyAV, is not installed; the hint is the line to type."""
 
 
 class DeviceError(AudioError):

@@ -25,7 +25,7 @@ from .events import (
 )
 from .families import ASRClient, LiveTranslateClient, TTSClient
 from .hints import server_error
-from .results import Segment, Speech, Transcript, Translation, Utterance
+from .results import Segment, Speech, Transcript, Translation, Utterance, format_of
 from .sources import AudioSource
 
 __all__ = ["synthesize", "transcribe", "translate"]
@@ -39,7 +39,8 @@ def synthesize(
     Args:
         text: what to say.
         voice: one of the model's voices; the default is the service's.
-        out: a file to write, WAV unless another ``response_format`` is asked for.
+        out: a file to write: mp3 or opus where it is named so (``.mp3``, ``.opus``, ``.ogg``) or that
+            ``response_format`` is asked for, else WAV.
         client_kw: for :class:`~.families.TTSClient`.
 
     Raises:
@@ -49,6 +50,8 @@ def synthesize(
         raise ConfigError("there is no text to speak")
     if voice is not None:
         client_kw["voice"] = voice
+    if (spoken := format_of(out)) is not None and "settings" not in client_kw:
+        client_kw.setdefault("response_format", spoken)
     chunks: list[bytes] = []
     usage: list[Any] = []
     client = TTSClient(**client_kw)
@@ -83,8 +86,8 @@ def transcribe(
     """Turn a recording into text.
 
     Args:
-        source: the path or bytes of a WAV file of any rate and channel count, a ``Speech``, a numpy array at 16 kHz,
-            or an iterable of PCM blocks.
+        source: the path or bytes of a sound file (WAV; with the extra ``codecs`` nearly any), a ``Speech``, a numpy
+            array at 16 kHz, or an iterable of PCM blocks.
         language: the language spoken, such as ``"en"``; detected where left out.
         pace: ``"fast"``, or ``"realtime"``.
         on_partial: called with the text so far, on the client's dispatching thread.

@@ -1,14 +1,17 @@
 """What the one-call helpers return."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .errors import ConfigError
+__all__ = ["Segment", "Speech", "Transcript", "Translation", "Utterance", "format_of", "join_sentences"]
 
-__all__ = ["Segment", "Speech", "Transcript", "Translation", "Utterance", "join_sentences"]
+_FORMATS = {".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
+
+
+def format_of(path: str | os.PathLike[str] | None) -> str | None:
+    """The ``response_format`` whose speech belongs into a file of that name; ``None`` for a WAV file."""
+    return _FORMATS.get(os.path.splitext(os.fspath(path))[1].lower()) if path is not None else None
 
 
 class Speech:
@@ -43,10 +46,11 @@ class Speech:
 
     @property
     def pcm(self) -> bytes:
-        """Int16 mono PCM at ``sample_rate``.
+        """Int16 mono PCM at ``sample_rate``; compressed speech is decoded at each access.
 
         Raises:
-            ConfigError: the speech is compressed.
+            AudioUnavailable: the speech is compressed, and the extra ``codecs`` is missing.
+            AudioError: it is compressed, and cannot be decoded.
         """
         if self.format == "pcm":
             return self.audio[: len(self.audio) & ~1]
@@ -54,11 +58,13 @@ class Speech:
             from .audio.wav import read_wav
 
             return read_wav(self.audio).pcm if self.audio else b""
-        raise ConfigError(f"speech in {self.format} is not PCM", hint="leave response_format out, or use .audio")
+        from .audio.compressed import decode
+
+        return decode(self.audio, self.format, self.sample_rate)
 
     @property
     def duration_ms(self) -> float:
-        """How long it lasts, in milliseconds; PCM and WAV only."""
+        """How long it lasts, in milliseconds."""
         return len(self.pcm) * 500 / self.sample_rate
 
     def wav(self) -> bytes:
@@ -68,8 +74,9 @@ class Speech:
         return wav_bytes(self.pcm, self.sample_rate)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a file: a WAV file from PCM and WAV, otherwise the audio as it came."""
-        data = self.wav() if self.format in ("pcm", "wav") else self.audio
+        """Write a file: a WAV file from PCM and WAV, or where the path ends so, otherwise the audio as it came."""
+        as_wav = self.format in ("pcm", "wav") or os.fspath(path).lower().endswith(".wav")
+        data = self.wav() if as_wav else self.audio
         with open(path, "wb") as file:
             file.write(data)
 

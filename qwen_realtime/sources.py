@@ -1,4 +1,4 @@
-"""Where input audio comes from: WAV files, arrays, speech made before, or an iterable of blocks."""
+"""Where input audio comes from: sound files, arrays, speech made before, or an iterable of blocks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from .results import Speech
 if TYPE_CHECKING:
     from .audio.bytes import Audio
 
-__all__ = ["AudioSource", "pcm_blocks"]
+    AudioSource: TypeAlias = str | os.PathLike[str] | bytes | Speech | Audio | Iterable[Audio]
+else:  # for those who read annotations at run time: a type is no reason to import numpy
+    AudioSource = str | os.PathLike[str] | bytes | Speech | Iterable[object]
 
-AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | Speech | Audio | Iterable[Audio]"
+__all__ = ["AudioSource", "pcm_blocks"]
 
 
 def pcm_blocks(source: AudioSource, sample_rate: int, block_ms: int = 100) -> Iterator[bytes]:
     """Cut a source into blocks of int16 mono PCM.
 
     Args:
-        source: the path or the bytes of a WAV file of any rate and channel count; a :class:`~.results.Speech`; a numpy
-            array (int16, or float32 within −1…1) or bytes-like PCM already at ``sample_rate``; or an iterable of such
-            PCM, for example a microphone.
+        source: the path or the bytes of a sound file of any rate and channel count, WAV or, with the extra ``codecs``,
+            nearly any other kind; a :class:`~.results.Speech`; a numpy array (int16, or float32 within −1…1) or
+            bytes-like PCM already at ``sample_rate``; or an iterable of such PCM, for example a microphone.
         sample_rate: what the session reads, Hz.
         block_ms: the length of a block; the last may be shorter.
 
     Raises:
-        ConfigError: it is none of these, or a file that is not WAV.
+        ConfigError: it is none of these, or a file that cannot be read; the hint says what would help.
+        AudioError: it is compressed speech that cannot be decoded.
     """
     size = sample_rate * block_ms // 1000 * 2
     if isinstance(source, Iterable) and not _whole(source):
@@ -46,19 +49,14 @@ def _whole(source: object) -> bool:
 
 
 def _pcm(source: object, sample_rate: int) -> bytes:
-    if isinstance(source, (str, os.PathLike)) or (isinstance(source, bytes) and source[:4] in (b"RIFF", b"RIFX")):
-        from .audio.wav import read_wav
+    if isinstance(source, (str, os.PathLike, bytes)):
+        from .audio.compressed import read_audio
 
-        return read_wav(source, sample_rate=sample_rate).pcm
+        return read_audio(source, sample_rate)
     if isinstance(source, Speech):
         return _resampled(source.pcm, source.sample_rate, sample_rate)
-    if isinstance(source, bytes):
-        raise ConfigError(
-            "bytes must be those of a WAV file",
-            hint="for raw PCM pass a memoryview, a bytearray or a numpy array at the session's rate",
-        )
     if not isinstance(source, (bytearray, memoryview)) and not hasattr(source, "dtype"):
-        raise ConfigError(f"cannot read audio from {type(source).__name__}", hint="pass a path, WAV bytes or an array")
+        raise ConfigError(f"cannot read audio from {type(source).__name__}", hint="pass a path, a file or an array")
     return pcm_bytes(source)  # type: ignore[arg-type]  # narrowed by its dtype
 
 

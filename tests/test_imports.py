@@ -173,6 +173,7 @@ def test_the_server_knows_nothing_of_the_client() -> None:
         ("base64", {"codec", "dialing", "compat.dashscope.omni"}),  # the vendor's classes speak base64
         ("binascii", {"codec"}),
         ("pyaudio", {"audio.devices"}),
+        ("av", {"audio.compressed"}),
         ("dashscope", set()),
         ("pickle", set()),
         ("multiprocessing", set()),
@@ -193,7 +194,7 @@ def test_websockets_is_for_the_server_only() -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """Neither numpy, nor an audio library, nor the server's libraries."""
-    heavy = ["numpy", "pyaudio", "websockets", "pocketsphinx", "click", "rich", "asyncio"]
+    heavy = ["numpy", "pyaudio", "av", "websockets", "pocketsphinx", "click", "rich", "asyncio"]
     program = f"import sys, {NAME}; print(*(name for name in {heavy!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == ""

@@ -12,6 +12,7 @@ import pytest
 
 from qwen_realtime.errors import ConfigError
 from qwen_realtime.results import Speech
+from qwen_realtime.server.behaviours.encoding import encoder
 from qwen_realtime.sources import pcm_blocks
 
 PCM = np.arange(8000, dtype=np.int16).tobytes()  # half a second at 16 kHz
@@ -69,6 +70,17 @@ def test_the_last_block_may_be_shorter() -> None:
     assert [len(block) for block in pcm_blocks([bytes(3201)], 16000)] == [3200]
     assert [len(block) for block in pcm_blocks(bytearray(3204), 16000)] == [3200, 4]
     assert list(pcm_blocks([], 16000)) == []
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "opus"])
+def test_compressed_sound_is_a_source(audio_format: str, tmp_path: Path) -> None:
+    """As a file, as its bytes, and as speech that came so."""
+    made = encoder(audio_format, 24000)
+    data = made.feed(bytes(48000)) + made.finish()
+    path = tmp_path / f"speech.{audio_format}"
+    path.write_bytes(data)
+    for source in (path, str(path), data, Speech(data, 24000, format=audio_format)):
+        assert sum(map(len, pcm_blocks(source, 16000))) == pytest.approx(32000, abs=4000)
 
 
 @pytest.mark.parametrize("source", [b"raw pcm", object(), 7, None, [1, 2], ["text"]], ids=repr)

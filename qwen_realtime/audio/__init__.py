@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qwen_realtime.audio.bytes import OddByteCarry, pcm_bytes
+    from qwen_realtime.audio.compressed import StreamDecoder, read_audio
     from qwen_realtime.audio.devices import Device, PyAudioInput, PyAudioOutput, list_devices
     from qwen_realtime.audio.fakes import ArrayInput, FileOutput, MemoryOutput, WavInput
     from qwen_realtime.audio.microphone import Microphone
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "bytes": ("OddByteCarry", "pcm_bytes"),
+    "compressed": ("StreamDecoder", "read_audio"),
     "devices": ("Device", "PyAudioInput", "PyAudioOutput", "list_devices"),
     "fakes": ("ArrayInput", "FileOutput", "MemoryOutput", "WavInput"),
     "microphone": ("Microphone",),
@@ -50,12 +52,14 @@ __all__ = [
     "PyAudioOutput",
     "Resampler",
     "RingBuffer",
+    "StreamDecoder",
     "Wav",
     "WavInput",
     "WavWriter",
     "list_devices",
     "mix_to_mono",
     "pcm_bytes",
+    "read_audio",
     "read_wav",
     "resample",
     "spread_mono",

@@ -32,6 +32,10 @@ _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _LARGEST = 0xFFFFFFFF
 
 
+class NotPcmWav(ConfigError):
+    """The file is there and something else than PCM in a WAV file, which FFmpeg may be able to read."""
+
+
 @dataclass(frozen=True, eq=False)
 class Wav:
     """The sound of a WAV file.
@@ -284,9 +288,10 @@ def _what_it_is(start: bytes) -> str:
 
 
 def _refusal(name: str, what: str) -> ConfigError:
-    hint = _REMEDY
+    message = f"{name} is {what}"
     if what.startswith("not a WAV"):
-        hint += "; headerless PCM goes as bytes straight into append_audio"
-    elif what.startswith("empty") or "without sound" in what:
-        hint = "record it again, or check what wrote it"
-    return ConfigError(f"{name} is {what}", hint=hint)
+        hint = f"{_REMEDY}; headerless PCM goes into append_audio as it is, elsewhere as a bytearray or an array"
+        return ConfigError(message, hint=hint)
+    if what.startswith("empty") or "without sound" in what:
+        return ConfigError(message, hint="record it again, or check what wrote it")
+    return NotPcmWav(message, hint=_REMEDY)

@@ -30,19 +30,22 @@ __all__ = [
 
 BLOCK_MS = 100
 
+# What is taken out of a folder; all but WAV needs the extra ``codecs``, and is told so where that is missing.
+_SOUND = {".wav", ".mp3", ".opus", ".ogg", ".oga", ".m4a", ".aac", ".flac", ".webm", ".aiff", ".aif", ".amr"}
+
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
-    """The WAV files named, and those in the folders named, at any depth, in order.
+    """The sound files named, and those in the folders named, at any depth, in order.
 
     Raises:
-        ConfigError: a path that is not there, or a folder without WAV files.
+        ConfigError: a path that is not there, or a folder without sound files.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() == ".wav" and each.is_file())
+            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SOUND and each.is_file())
             if not inside:
-                raise ConfigError(f"no WAV files in {path}", hint="convert others first: ffmpeg -i input output.wav")
+                raise ConfigError(f"no sound files in {path}", hint=f"looked for {', '.join(sorted(_SOUND))}")
             found += inside
         elif path.exists():
             found.append(path)

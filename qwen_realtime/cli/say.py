@@ -20,6 +20,7 @@ from ..events import ResponseAudioDelta
 from ..families import TTSClient
 from ..hints import server_error
 from ..protocol import Family
+from ..results import format_of
 from .hearing import speakers
 from .options import Target, connecting, voice_option
 from .output import Screen, counted
@@ -34,7 +35,7 @@ _SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？\n]*\s*|[.!?。！？\n]
 @click.command(short_help="Text becomes speech.")
 @click.argument("text", nargs=-1)
 @click.option("--file", "-f", "file", type=click.Path(path_type=Path), help="Speak a text file.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a WAV file; - for stdout.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a WAV file, or .mp3, .opus; - for stdout.")
 @click.option("--play/--no-play", default=None, help="Use the sound card. [default: unless there is -o]")
 @click.option("--device", help="Output device: its number or part of its name; see devices.")
 @voice_option(Family.TTS)
@@ -58,9 +59,9 @@ def say(
     if output is None and play is False:
         raise click.UsageError("nothing to do: --no-play goes with -o FILE")
     to_play = play if play is not None else output is None
-    options = {"voice": voice} if voice else {}
+    options = {"voice": voice, "response_format": format_of(output)}
     with target.service("speech") as where, ExitStack() as stack:
-        client = TTSClient(**{**where, **options})
+        client = TTSClient(**{**where, **{name: value for name, value in options.items() if value}})
         player = stack.enter_context(speakers(device)) if to_play else None
         voiceover = _Voiceover(target.screen, client, player)
         playing = player.attach(client) if player is not None else None

@@ -37,7 +37,7 @@ KNOWN = 0.03
 
 
 @click.command(short_help="Speech becomes text.")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[WAV|FOLDER]...")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE|FOLDER]...")
 @click.option("--language", "-l", metavar="CODE", help="The language spoken, such as en. [default: detected]")
 @click.option("--format", "-f", "kind", type=click.Choice(FORMATS), help="[default: as -o is named, else txt]")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File, or a folder for one file each.")
@@ -53,7 +53,7 @@ def transcribe(
     pace: Literal["fast", "realtime"],
     device: str | None,
 ) -> int:
-    """Turn WAV files, folders of them, or (without any) the microphone into text.
+    """Turn sound files, folders of them, or (without any) the microphone into text.
 
     Captions grow while it listens: bold is certain, dim may still change.
     """

@@ -34,7 +34,7 @@ ENGINES = ("listening", "translation", "speech")
 
 
 @click.command(short_help="Speech becomes speech in another language.")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[WAV|FOLDER]...")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE|FOLDER]...")
 @click.option("--to", "-t", required=True, metavar="CODE", help="The language wanted, such as es.")
 @click.option("--from", "-l", "spoken", metavar="CODE", help="The language spoken, such as en. [default: detected]")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the spoken translation to a WAV file.")
@@ -62,7 +62,7 @@ def translate(
     input_device: str | None,
     voice: str | None,
 ) -> None:
-    """Interpret WAV files, folders of them, or (without any) the microphone. Shows both languages."""
+    """Interpret sound files, folders of them, or (without any) the microphone. Shows both languages."""
     recordings = find_recordings(paths)
     if text_only and (play or output or voice):
         raise click.UsageError("--text-only leaves nothing to play or to write")

@@ -10,6 +10,7 @@ import copy
 import itertools
 from typing import Any, NamedTuple
 
+from ..errors import AudioUnavailable
 from ..protocol import Family
 from ..settings.profiles import TEXT_ONLY_TARGETS, ModelProfile
 from ..settings.rules import Between, ListOf, OneOf, at_path, flatten
@@ -53,7 +54,6 @@ _OBJECTS = (
     "search_options",
     "voice_clone_options",
 )
-_LOCAL_FORMATS = ("pcm", "wav")
 
 
 def find_fault(update: dict[str, Any], profile: ModelProfile) -> Fault | None:
@@ -158,14 +158,22 @@ def _combination_fault(leaves: dict[str, Any], profile: ModelProfile) -> Fault |
 
 
 def _local_fault(leaves: dict[str, Any]) -> Fault | None:
-    """What the real service makes and this stand-in does not."""
-    for path in ("response_format", "audio.output.format.type", "input_audio_format"):
-        value = leaves.get(path)
-        if value in ("mp3", "opus"):
+    """What the real service makes and this stand-in does not, or not without an extra."""
+    if leaves.get("response_format") in ("mp3", "opus"):
+        from ..audio.compressed import load_av
+
+        try:
+            load_av()
+        except AudioUnavailable as missing:
             return Fault(
-                f"Invalid value: {value!r}. The local stand-in has no codecs: it takes and makes 'pcm' and 'wav'.",
-                f"session.{path}",
+                f"Invalid value: {leaves['response_format']!r}. The local stand-in has no codecs: it makes 'pcm' and "
+                f"'wav', and the others with {missing.hint}.",
+                "session.response_format",
             )
+    if leaves.get("input_audio_format") == "opus":
+        return Fault(
+            "Invalid value: 'opus'. The local stand-in does not decode: it hears 'pcm'.", "session.input_audio_format"
+        )
     if (leaves.get("audio.input.format.channels") or 1) != 1:
         return Fault("The local stand-in hears one channel only.", "session.audio.input.format.channels")
     return None

@@ -78,7 +78,7 @@ def test_a_folder_becomes_a_folder(cli: Cli, recording: Path, tmp_path: Path) ->
 def test_what_cannot_be_a_recording_is_refused_at_once(cli: Cli, recording: Path, tmp_path: Path) -> None:
     """Before connecting."""
     (tmp_path / "empty").mkdir()
-    for path, word in ((tmp_path / "nowhere.wav", "no file"), (tmp_path / "empty", "no WAV files")):
+    for path, word in ((tmp_path / "nowhere.wav", "no file"), (tmp_path / "empty", "no sound files")):
         with pytest.raises(ConfigError, match=word):
             find_recordings([path])
     assert "one file" in cli("transcribe", recording, recording, "-o", tmp_path / "x.srt").err

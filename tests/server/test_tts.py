@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from qwen_realtime import events as ev
+from qwen_realtime.audio.compressed import decode
 from qwen_realtime.audio.wav import read_wav
 from qwen_realtime.protocol import Family
 from qwen_realtime.server.behaviours.tts import take_sentences
@@ -243,11 +246,52 @@ def test_speech_settings_reach_the_engine() -> None:
 
 
 @pytest.mark.parametrize("audio_format", ["mp3", "opus"])
-def test_formats_that_need_a_codec_are_refused_plainly(audio_format: str) -> None:
-    """The stand-in says that it is one."""
+def test_compressed_sound_leaves_while_it_is_made(audio_format: str) -> None:
+    """The first delta before the sentence is over, the codec's rest before the response is; all of it is the speech."""
+    made = stage(mode="commit", response_format=audio_format, sample_rate=8000, bit_rate=32)
+    made.engines.automatic = False
+    made.take(text("Hello. Again."), ev.InputTextBufferCommit())
+    made.engines.speech[0].give(0.8)
+    made.run()
+    early = len(made.sound)
+    assert early > 1000
+    made.engines.speech[0].end()
+    made.run()
+    made.engines.speech[1].give(0.4)
+    made.engines.speech[1].end()
+    made.run()
+    assert made.types == ["input_text_buffer.committed", *CREATED, "response.audio.delta", *ENDED]
+    assert len(decode(made.sound, audio_format, 8000)) / 16000 == pytest.approx(1.2, abs=0.3)
+    assert made.all(ev.ResponseDone)[0].response.usage.output_tokens_details["audio_tokens"] == 15
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "opus"])
+def test_cancelled_compressed_sound_is_cut_off(audio_format: str) -> None:
+    """What the codec held goes with it, and the next response is a stream of its own."""
+    made = stage(mode="commit", response_format=audio_format)
+    made.engines.automatic = False
+    made.take(text("Hello."), ev.InputTextBufferCommit())
+    made.engines.speech[0].give(0.5)
+    made.run()
+    made.take(ev.ResponseCancel())
+    assert made.all(ev.ResponseDone)[0].response.status == "incomplete"
+    before = len(made.sound)
+    made.engines.automatic = True
+    made.take(text("Again."), ev.InputTextBufferCommit())
+    seconds = len("Again.") * SECONDS_A_LETTER
+    assert len(decode(made.sound[before:], audio_format, 24000)) / 48000 == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "opus"])
+def test_formats_that_need_a_codec_are_refused_plainly_without_it(
+    audio_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in says that it is one, and what it lacks."""
+    monkeypatch.setitem(sys.modules, "av", None)
     made = stage()
     made.update(response_format=audio_format)
     assert "local stand-in" in str(made.errors[0].message)
+    assert "pip install 'qwen-realtime[codecs]'" in str(made.errors[0].message)
     assert made.errors[0].param == "session.response_format"
     assert made.behaviour.settings["response_format"] == "pcm"
 

@@ -54,6 +54,7 @@ def test_messages_are_the_services(profile: Any, update: dict[str, Any], message
         (TTS, {"voice": 3}),
         (TTS, {"language_type": "Klingon"}),
         (ASR, {"sample_rate": 44100}),
+        (ASR, {"input_audio_format": "opus"}),
         (ASR, {"turn_detection": {"type": "semantic_vad"}}),
         (ASR, {"turn_detection": {"threshold": 2}}),
         (ASR, {"turn_detection": {"silence_duration_ms": 100}}),

@@ -15,8 +15,9 @@ from ...protocol import Family
 from ..responses import SpeechResponseWriter
 from ..usage import audio_tokens, characters, make_usage, text_tokens
 from .base import Behaviour
+from .encoding import Encoder, encoder
 from .host import Host
-from .speaker import Speaker, VoiceSettings, streaming_wav_header
+from .speaker import Speaker, VoiceSettings
 
 __all__ = ["TTSBehaviour", "take_sentences"]
 
@@ -54,12 +55,18 @@ class _Utterance:
     complete: bool = False
     text: str = ""
     writer: SpeechResponseWriter | None = None
+    encoder: Encoder | None = None  # comes with the writer
     seconds: float = 0.0
+    held: float = 0.0  # of these, seconds that the encoder has taken and not yet given
     failed: bool = False
 
     def add(self, pieces: list[str]) -> None:
         self.pieces.extend(pieces)
         self.text += "".join(pieces)
+
+    def rest(self) -> bytes:
+        """What the encoder still holds; ends it."""
+        return self.encoder.finish() if self.encoder is not None else b""
 
 
 class TTSBehaviour(Behaviour):
@@ -76,7 +83,6 @@ class TTSBehaviour(Behaviour):
         self._busy = (
             False  # a piece is being spoken, or waits for room, or the utterance waits for its last sound to leave
         )
-        self._header = b""  # goes before the next sound
         self._finishing = False
         self.handlers.update(
             {
@@ -91,6 +97,8 @@ class TTSBehaviour(Behaviour):
         """The connection is gone."""
         self._speaker.stop()
         self.host.lane.clear()
+        for utterance in self._utterances:
+            utterance.rest()
 
     @property
     def _server_commits(self) -> bool:
@@ -169,6 +177,7 @@ class TTSBehaviour(Behaviour):
             self.host.lane.when_low(lambda: self._speak(utterance))
         elif utterance.complete:
             self._busy = True
+            self._put(utterance, utterance.rest())
             self.host.lane.then(lambda: self._close(utterance, "failed" if utterance.failed else "completed"))
 
     def _speak(self, utterance: _Utterance) -> None:
@@ -177,8 +186,9 @@ class TTSBehaviour(Behaviour):
             self.host.emit(utterance.writer.created())
             for event in utterance.writer.open_speech():
                 self.host.emit(event)
-            if self.settings.get("response_format") == "wav":
-                self._header = streaming_wav_header(self._how.sample_rate)
+            utterance.encoder = encoder(
+                str(self.settings.get("response_format", "pcm")), self._how.sample_rate, self.setting("bit_rate")
+            )
         self._speaker.say(utterance.pieces.popleft(), self._how, self._spoken)
 
     @property
@@ -194,10 +204,16 @@ class TTSBehaviour(Behaviour):
 
     def _sound(self, pcm: bytes, seconds: float) -> None:
         utterance = self._utterances[0]
-        if utterance.writer is not None:
+        if utterance.encoder is not None:
             utterance.seconds += seconds
-            self.host.lane.put(utterance.writer.audio(self._header + pcm), seconds=seconds)
-            self._header = b""
+            utterance.held += seconds
+            self._put(utterance, utterance.encoder.feed(pcm))
+
+    def _put(self, utterance: _Utterance, sound: bytes) -> None:
+        """Send encoded sound; an encoder may need several pieces for its first."""
+        if sound and utterance.writer is not None:
+            self.host.lane.put(utterance.writer.audio(sound), seconds=utterance.held)
+            utterance.held = 0.0
 
     def _spoken(self, error: str | None) -> None:
         if error:
@@ -208,6 +224,7 @@ class TTSBehaviour(Behaviour):
 
     def _close(self, utterance: _Utterance, status: str) -> None:
         self._utterances.popleft()
+        utterance.rest()  # of one that was cancelled: nobody wants it
         self._busy = False
         if utterance.writer is not None:
             usage = make_usage(
