@@ -44,6 +44,9 @@ _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 _STAND_IN = b"<the API key>"
 _SECRET_BYTES = 12
 
+# What RFC 6455 allows in a control frame.
+_MAX_CONTROL_BYTES = 125
+
 # No honest handshake response is longer.
 _MAX_HANDSHAKE_BYTES = 64 * 1024
 
@@ -136,6 +139,8 @@ class Transport:
             (size,) = struct.unpack_from("!H" if head == 4 else "!Q", self._buffer, self._taken + 2)
         elif first & 0x0F >= _CLOSE and not first & 0x80:
             raise ProtocolError("the server sent a control frame in pieces")
+        if size > _MAX_CONTROL_BYTES and first & 0x0F in (_PING, _PONG):  # close frames of the service may be longer
+            raise ProtocolError(f"the server sent a ping or pong of {size} bytes")
         if size > self._max_message_bytes:
             raise ProtocolError(
                 f"a message of {size} bytes is over the limit of {self._max_message_bytes}",

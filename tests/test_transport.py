@@ -170,6 +170,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "an unknown kind": (frame(b"", 0x3), "unknown kind 0x3"),
     "an unknown control frame": (frame(b"", 0xB), "unknown kind 0xb"),
     "a ping in pieces": (frame(b"", PING, fin=False), "in pieces"),
+    "a ping that is too long": (frame(bytes(126), PING), "ping or pong of 126 bytes"),
     "a continuation of nothing": (frame(b"x", CONTINUATION), "out of order"),
     "a message within a message": (frame(b"{", fin=False) + frame(TEXT_EVENT), "out of order"),
     "over the limit": (frame(b"x" * 5000), "5000 bytes is over the limit of 4096"),
