@@ -71,7 +71,7 @@ class Recogniser:
         link.send(created("qwen3-asr-flash-realtime"))
         session, number = dict(created("qwen3-asr-flash-realtime")["session"]), -1
         while (received := link.receive()).opcode != CLOSE:
-            message = received.message if received.opcode == TEXT else {"type": ""}
+            message: dict[str, Any] = received.message if received.opcode == TEXT else {"type": ""}
             if message["type"] == "session.update":
                 session.update(message["session"])
                 link.send("session.updated", session=session)
@@ -171,8 +171,9 @@ def measure(
         kill: called with the pid of the worker to be killed, before the run.
     """
     import dask
-    from distributed import Client, LocalCluster
+    import distributed
 
+    dask_distributed: Any = distributed  # it is typed in part
     where = {"url": service.url, "api_key": "k", "language": "en"}
     began = time.monotonic()
     texts = {path: transcribe(path, **where).text for path in recordings[:plain]}
@@ -181,8 +182,8 @@ def measure(
     dask.config.set({"distributed.scheduler.allowed-failures": 0})  # what is lost comes back to us, and waits its turn
     with ExitStack() as stack:
         how: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-        cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, **how))
-        client = stack.enter_context(Client(cluster))
+        cluster = stack.enter_context(dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, **how))
+        client = stack.enter_context(dask_distributed.Client(cluster))
         executor = client.get_executor()
 
         began = time.monotonic()

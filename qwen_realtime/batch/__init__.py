@@ -40,12 +40,31 @@ def transcribe_many(
     Work is handed out while the caller waits for the next outcome, so a slow loop body holds it up. Leaving the loop
     ends the run: what has not begun is cancelled. An item that fails is an outcome with an ``error``; the rest goes on.
 
+    On several machines, pass Dask's ``client.get_executor()``, or make an executor of what you have, which takes a few
+    lines, and say by ``in_flight`` how many jobs it can do at a time. With Ray::
+
+        class RayExecutor(Executor):
+            def submit(self, fn, /, *args, **kwargs):
+                return ray.remote(max_retries=0)(fn).remote(*args, **kwargs).future()
+
+    With Celery, whose serializers for tasks and results must take Python's objects (``"pickle"``)::
+
+        @app.task
+        def call(fn, args, kwargs):
+            return fn(*args, **kwargs)
+
+        class CeleryExecutor(Executor):
+            waiting = ThreadPoolExecutor(64)
+
+            def submit(self, fn, /, *args, **kwargs):
+                return self.waiting.submit(call.delay(fn, args, kwargs).get)
+
     Args:
         sources: as for :func:`~.helpers.transcribe`. Paths are opened by the workers, so on several machines they must
             mean the same file on each; else pass the files' bytes.
-        executor: any :class:`concurrent.futures.Executor`, which stays open: a process pool, Dask's
-            ``client.get_executor()`` …; default a thread pool of eight. A process pool that breaks because a worker
-            died is replaced for the rest of the run by one like it.
+        executor: any :class:`concurrent.futures.Executor`, of which only ``submit`` is used, and which stays open;
+            default a thread pool of eight. A future that fails means a lost worker: its job is handed out again. A
+            process pool that breaks because a worker died is replaced for the rest of the run by one like it.
         rate_limit: holds over all workers; retries count too. (What Dask runs again by itself does not: set its
             ``distributed.scheduler.allowed-failures`` to 0 to leave that to this function.)
         manifest: a file that makes the run resumable: the same call, after a crash, yields what was done from this

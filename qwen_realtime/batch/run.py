@@ -41,7 +41,7 @@ from .throttle import RateLimit, Throttle
 __all__ = ["Outcome", "Progress", "Run"]
 
 R = TypeVar("R")
-Progress: TypeAlias = "bool | Callable[[int, int | None], object] | None"
+Progress: TypeAlias = bool | Callable[[int, int | None], object] | None
 
 # Jobs at a time where an executor does not say how many workers it has; and in the thread pool that is the default.
 WORKERS = 8

@@ -130,6 +130,30 @@ def test_close_inside_a_callback_works(peers: Peers) -> None:
     assert callback.closed == [(1000, "")]
 
 
+def test_what_waits_behind_a_slow_callback_is_dropped_by_close(peers: Peers) -> None:
+    """A program that plays inside ``on_event`` ends with what it is playing, and may close its devices then."""
+    playing, go_on = threading.Event(), threading.Event()
+
+    def play() -> None:
+        playing.set()
+        assert go_on.wait(SECONDS)
+
+    def reply(link: Link) -> None:
+        for _ in range(100):
+            link.send("response.audio.delta", response_id="resp_1", delta="AAA=")
+
+    callback = Recorder(response_audio_delta=play)
+    conversation = omni(peers(greeting_then(reply, until_closed)), callback)
+    conversation.connect()
+    assert playing.wait(SECONDS)
+    threading.Timer(0.2, go_on.set).start()
+    before = time.monotonic()
+    conversation.close()
+    assert 0.1 < time.monotonic() - before < 4.0
+    assert callback.calls == ["on_open", "session.created", "response.audio.delta", "on_close"]
+    assert callback.closed == [(1000, "")]
+
+
 def test_sys_exit_in_on_close_is_logged_once_and_harmless(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
     """The shutdown completes, the program goes on, and one line says what happened."""
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -302,6 +303,75 @@ def test_any_combination_of_parameters_makes_the_same_session_object(options: di
     call_with(options, our_omni_module, ours)
     expected = sent_by_vendor(theirs, lambda c: call_with(options, vendor_omni_module, c))
     assert [without_id(text) for text in sent] == [without_id(text) for text in expected]
+
+
+TTS_OPTIONS = st.fixed_dictionaries(
+    {"voice": st.none() | st.text(max_size=5)},
+    optional={
+        "mode": st.text(max_size=5),
+        "sample_rate": st.none() | st.integers(),
+        "volume": st.none() | st.integers(0, 100),
+        "speech_rate": st.none() | st.floats(0, 2),
+        "audio_format": st.none() | st.text(max_size=5),
+        "pitch_rate": st.none() | st.floats(0, 2),
+        "bit_rate": st.none() | st.integers(0, 510),
+        "language_type": st.none() | st.text(max_size=5),
+        "enable_tn": st.none() | st.booleans(),
+        "instructions": st.none() | st.text(max_size=5),
+        "optimize_instructions": st.none() | st.booleans(),
+        "format": st.integers(),
+        "more": st.none() | st.lists(st.text(max_size=2), max_size=2),
+    },
+)
+
+
+@given(TTS_OPTIONS)
+def test_any_combination_of_parameters_makes_the_same_session_object_for_speech(options: dict[str, Any]) -> None:
+    """The same for synthesis."""
+    ours: Any = our_tts.QwenTtsRealtime("m", api_key="k")
+    sent: list[str] = []
+    ours.send_raw = sent.append
+    ours.update_session(**options)
+    expected = sent_by_vendor(vendor_tts.QwenTtsRealtime("m"), lambda c: c.update_session(**options))
+    assert [without_id(text) for text in sent] == [without_id(text) for text in expected]
+    assert ours.config == json.loads(expected[0])["session"]
+
+
+PARAMETERS = [
+    (kind, method, name)
+    for kind, cls in (("omni", vendor_omni.OmniRealtimeConversation), ("tts", vendor_tts.QwenTtsRealtime))
+    for method in ("update_session", "create_response", "append_audio", "append_video", "append_text", "create_item")
+    if hasattr(cls, method)
+    for name, parameter in inspect.signature(getattr(cls, method)).parameters.items()
+    if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "name"), PARAMETERS, ids=":".join)
+def test_none_is_taken_as_the_vendors_takes_it(kind: str, method: str, name: str) -> None:
+    """For each parameter of each method: it is left out, sent as ``null``, or refused with the same error."""
+    given: dict[str, Any] = {"output_modalities": [], "voice": "v", "transcription_params": None, name: None}
+    if kind == "omni":
+        ours: Any = our_omni.OmniRealtimeConversation("m", our_omni.OmniRealtimeCallback(), api_key="k")
+        theirs = vendor_omni.OmniRealtimeConversation("m", vendor_omni.OmniRealtimeCallback(), api_key="k")
+    else:
+        ours, theirs = our_tts.QwenTtsRealtime("m", api_key="k"), vendor_tts.QwenTtsRealtime("m")
+    known = inspect.signature(getattr(theirs, method)).parameters
+    options = {key: value for key, value in given.items() if key in known}
+
+    def outcome(send: Callable[[], list[str]]) -> object:
+        try:
+            return [without_id(text) for text in send()]
+        except (TypeError, AttributeError) as error:
+            return type(error)
+
+    def ours_sends() -> list[str]:
+        sent: list[str] = []
+        ours.send_raw = sent.append
+        getattr(ours, method)(**options)
+        return sent
+
+    assert outcome(ours_sends) == outcome(lambda: sent_by_vendor(theirs, lambda c: getattr(c, method)(**options)))
 
 
 def test_parameters_are_left_as_they_are() -> None:

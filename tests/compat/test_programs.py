@@ -6,6 +6,7 @@ their own, as a program does.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pytest
 from qwen_realtime import TTSClient
 from qwen_realtime.server import LocalServer
 
+from .stage import ROOT, import_lines_changed
+from .steering import KEY, Detour
+
 PROGRAMS = Path(__file__).parent / "programs"
-ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
 
 # What comes in pieces, whose number and interleaving is the engines' affair.
@@ -42,16 +45,17 @@ def question(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-def import_lines_changed(source: str) -> str:
-    """The program for our package."""
-    changed = re.sub(r"^import dashscope$", "import qwen_realtime.compat.dashscope as dashscope", source, flags=re.M)
-    return re.sub(r"^from dashscope\.", "from qwen_realtime.compat.dashscope.", changed, flags=re.M)
-
-
-def start(program: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(program: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Start a program."""
-    command = [sys.executable, str(program), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command, pipe = [sys.executable, str(program), *arguments], subprocess.PIPE
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    )
 
 
 def said(process: subprocess.Popen[str]) -> list[str]:
@@ -65,7 +69,7 @@ def said(process: subprocess.Popen[str]) -> list[str]:
     return out.splitlines()
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in PROGRAMS.glob("*.py")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROGRAMS.glob("[!_]*.py")))
 def test_a_program_sees_the_same_events_and_has_the_same_result(
     name: str, server: LocalServer, question: Path, tmp_path: Path
 ) -> None:
@@ -86,3 +90,54 @@ def test_a_program_sees_the_same_events_and_has_the_same_result(
     assert ours[0] == "opened"
     assert ours.count("opened") == theirs.count("opened") == 1
     assert ours.count("closed") == ("closed" in original.read_text("utf-8"))
+
+
+# What public programs do: the service's address is in them, and the key in a module.
+ADDRESSED = """
+import threading
+import dashscope
+from dashscope.audio.qwen_tts_realtime import *
+dashscope.api_key = "{key}"
+class Heard(QwenTtsRealtimeCallback):
+    def on_event(self, message):
+        if message["type"] == "session.finished":
+            over.set()
+over = threading.Event()
+tts = QwenTtsRealtime("qwen3-tts-flash-realtime", callback=Heard(){url})
+tts.connect()
+tts.update_session("Cherry")
+tts.append_text("Hello.")
+tts.finish()
+assert over.wait(20)
+tts.close()
+print("result", tts.get_session_id() is not None, tts.get_first_audio_delay() > 0)
+"""
+URLS = {"none": "", "abroad": ", url='wss://dashscope-intl.aliyuncs.com/api-ws/v1/realtime'"}
+LINES = {"all": True, "one": False}
+
+
+@pytest.fixture(scope="module")
+def detour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Detour]:
+    """One way to the local server for all programs."""
+    with Detour(tmp_path_factory.mktemp("certificate")) as detour:
+        yield detour
+
+
+@pytest.mark.parametrize(("url", "lines"), [("none", "all"), ("abroad", "one")])
+def test_a_program_with_the_services_address_in_it(detour: Detour, tmp_path: Path, url: str, lines: str) -> None:
+    """Proxy and certificate lead it to the local server; the key may be set in either module, ours or the vendor's."""
+    program = tmp_path / "program.py"
+    program.write_text(import_lines_changed(ADDRESSED.format(key=KEY, url=URLS[url]), module=LINES[lines]))
+    environment = {name: value for name, value in detour.environment.items() if name != "DASHSCOPE_API_KEY"}
+    assert said(start(program, **environment)) == ["result True True"]
+    assert detour.refused == []
+
+
+def test_only_the_realtime_classes_change_hands() -> None:
+    """What a program imports from the vendor's SDK beside them stays where it is."""
+    source = "import dashscope  # key\n    from dashscope.audio.qwen_omni import *\nfrom dashscope.audio.asr import A\n"
+    assert import_lines_changed(source).splitlines() == [
+        "import qwen_realtime.compat.dashscope as dashscope  # key",
+        "    from qwen_realtime.compat.dashscope.audio.qwen_omni import *",
+        "from dashscope.audio.asr import A",
+    ]

@@ -188,7 +188,7 @@ class RealtimeSession:
             ConfigError: there is no key, or the URL cannot be.
         """
         if self._client is not None and self._client.close_info is None:
-            self._client.close()
+            self.close()
         client = self._client = self._new_client()
         try:
             client.connect()
@@ -235,12 +235,15 @@ class RealtimeSession:
         telling.join(TOLD_S)
 
     def close(self) -> None:
-        """Close the connection.
+        """Close the connection; what has arrived and is not delivered yet is dropped.
 
-        Blocks until the callbacks of what had arrived have run, ``on_close`` included, at most some five seconds;
+        Blocks until the callback that is running has returned and ``on_close`` has run, at most some five seconds;
         inside a callback it only begins to close. Nothing happens where there is no connection.
         """
         if self._client is not None:
+            # A program frees the devices that its callbacks play on as soon as this returns: a queue of sound that is
+            # still to be played must neither hold it up nor be there afterwards.
+            self._client.hushed = True
             self._client.close()
 
     # Sending.
@@ -275,8 +278,8 @@ class RealtimeSession:
         client.released.wait()
         if isinstance(event, ServerEvent):
             arrived = client.arrivals.popleft()
-            if not client.greeted:
-                return  # connect() failed: who was not told that it was open is told why it is not
+            if client.hushed or not client.greeted:  # who was not told that it was open is told why it is not
+                return
             message = Message(event.raw)
             message.event = event
             self.last_message = message
