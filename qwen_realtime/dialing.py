@@ -26,6 +26,9 @@ __all__ = ["Deadline", "dial", "proxy_for"]
 # With several addresses, none may use up the time of the next: a black-holed IPv6 route is common.
 ADDRESS_S = 2.0
 
+# What other programs read: those that name a file may name a folder as well.
+_CA_VARIABLES = ("WEBSOCKET_CLIENT_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
 Address = tuple[int, Any]  # family and socket address
 
 
@@ -260,10 +263,16 @@ def _through_socks(via: SplitResult, endpoint: Endpoint, deadline: Deadline) -> 
 def _context() -> ssl.SSLContext:
     """A context that verifies, with the certificate authorities that the usual environment variables name."""
     context = ssl.create_default_context()
-    for name in ("WEBSOCKET_CLIENT_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+    for name in _CA_VARIABLES:
         path = os.environ.get(name)
-        if path:
-            context.load_verify_locations(path)
+        if not path:
+            continue
+        try:
+            context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
+        except OSError as error:
+            raise ConnectError(
+                f"no certificate authorities in {path}: {error}", hint=f"correct or unset {name}", phase="tls"
+            ) from error
     return context
 
 

@@ -13,8 +13,6 @@ run=.venv/bin/python
 "$run" -m ruff check .
 "$run" -m ruff format --check .
 "$run" -m mypy
-# Work in progress, which takes minutes, has a command of its own: python -m pytest tests/reliability
-set -- --ignore tests/reliability "$@"
 "$run" -m pytest "$@" && exit 0
 [ $? = 1 ] || exit 1
 # Some tests listen in real time, which a machine that is busy with something else cannot do: those that failed are

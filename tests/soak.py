@@ -57,6 +57,11 @@ class Tally:
     failures: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def fail(self, what: str) -> None:
+        """Note a failure and tell of it at once: a soak is long."""
+        self.failures.append(what)
+        print("-", what, flush=True)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -198,7 +203,7 @@ def worker(url: str, jobs: list[Work], right: dict[str, int], tally: Tally, stop
             session, brought = work(url)
         except Exception:  # noqa: BLE001 - counted, and told at the end
             with tally.lock:
-                tally.failures.append(f"{name}: {traceback.format_exc()}")
+                tally.fail(f"{name}: {traceback.format_exc()}")
             continue
         with tally.lock:
             tally.sessions[name.split()[0]] += 1
@@ -209,7 +214,7 @@ def worker(url: str, jobs: list[Work], right: dict[str, int], tally: Tally, stop
             tally.lost_ms += sum(lost.audio_ms for lost in session.lost)
             tally.lost_events += sum(lost.events for lost in session.lost)
             if brought != right[name]:
-                tally.failures.append(f"{name}: {brought} in place of {right[name]}; {dict(session.names)}")
+                tally.fail(f"{name}: {brought} in place of {right[name]}; {dict(session.names)}")
         stop.wait(rng.uniform(0, 0.3))
 
 
@@ -245,11 +250,12 @@ def picture(samples: list[Sample], title: str) -> str:
         ("descriptors", "descriptors"),
         ("RSS, MB", "rss_mb"),
     ]
-    width, height, left = 720, 90, 110
+    width, height, left = 720, 90, 130
     last = max(samples[-1].minutes, 1e-9)
     box = f'viewBox="0 0 {width} {len(bands) * height + 50}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="11" fill="#333">',
+        '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="10" y="18" font-size="13">{title}</text>',
     ]
     for band, (label, name) in enumerate(bands):
@@ -307,7 +313,7 @@ def soak(minutes: float, sessions: int, every_s: float) -> tuple[Tally, list[Sam
             thread.join(120)
         stuck = sum(thread.is_alive() for thread in threads)
         if stuck:
-            tally.failures.append(f"{stuck} workers do not end")
+            tally.fail(f"{stuck} workers do not end")
         samples.append(Sample.now(began, server.sessions))
         for proxy in proxies:
             proxy.close()
@@ -352,8 +358,6 @@ def main() -> None:
     tally, samples = soak(options.minutes, options.sessions, options.every)
     told = report(tally, samples, options.sessions)
     print(told)
-    for failure in tally.failures[:10]:
-        print("-", failure)
     options.out.write_text(picture(samples, told.splitlines()[0]), encoding="utf-8")
     raise SystemExit(bool(tally.failures))
 

@@ -32,8 +32,9 @@ MAX_IMAGES = 16
 # A server that has said nothing for so long has found no speech in what it had got by then.
 QUIET_S = 10.0
 
-# Before the place where speech is said to begin, this much is kept: a fresh session may need it to notice.
-LEAD_MS = 500.0
+# Before the place where speech is said to begin, this much is kept: a fresh session may need it to notice. A multiple
+# of the frames that detectors use (10, 20, 32 ms), so that the same sound falls into the same frames again.
+LEAD_MS = 640.0
 
 
 class AudioJournal(Journal):

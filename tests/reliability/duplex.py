@@ -1,15 +1,19 @@
 """TLS both ways at once: fifty messages a second in each direction of a connection, with deadlines on both sides.
 
+The first connection and every other one after it have TLS 1.3, those between them TLS 1.2.
+
 ``python -m tests.reliability.duplex --minutes 10 --connections 4`` is the long run; the normal tests have 20 seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import ssl
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import trustme
 
@@ -29,8 +33,9 @@ BLOCK = bytes(3200)
 
 @dataclass
 class Outcome:
-    """What one connection did."""
+    """What one connection did; what the server tells may be of another one."""
 
+    tls: str = ""
     sent: int = 0
     received: int = 0
     by_server: int = 0
@@ -55,7 +60,9 @@ class _Socket:
 
 
 def _serve(link: Link, count: int, outcome: Outcome) -> None:
-    sock = _Socket(link.sock)  # type: ignore[arg-type]
+    assert isinstance(link.sock, ssl.SSLSocket)
+    outcome.tls = str(link.sock.version())
+    sock = _Socket(link.sock)
     link.sock = sock  # type: ignore[assignment]
     link.cut = sock.shutdown  # type: ignore[method-assign]
     link.accept()
@@ -105,32 +112,35 @@ def run(url_of: Peer, context: ssl.SSLContext, count: int, outcome: Outcome) -> 
     client.close()
 
 
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's and a client's."""
+def contexts() -> tuple[ssl.SSLContext, list[ssl.SSLContext]]:
+    """A server's, and clients' of TLS 1.3 and 1.2."""
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
+    clients = []
+    for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+        clients.append(ssl.create_default_context())
+        clients[-1].maximum_version = version
+        authority.configure_trust(clients[-1])
+    return server, clients
 
 
 def measure(seconds: float, connections: int) -> list[Outcome]:
     """Run so many connections at once; raises what a thread raised."""
     count = int(seconds / PERIOD_S)
-    server, client = contexts()
+    server, clients = contexts()
     outcomes = [Outcome() for _ in range(connections)]
     waiting = list(outcomes)
     peer = Peer(lambda link: _serve(link, count, waiting.pop()), tls=server)
     failed: list[BaseException] = []
 
-    def one(outcome: Outcome) -> None:
+    def one(number: int) -> None:
         try:
-            run(peer, client, count, outcome)
+            run(peer, clients[number % 2], count, outcomes[number])
         except BaseException as error:  # noqa: BLE001 - told to the caller
             failed.append(error)
 
-    threads = [threading.Thread(target=one, args=(outcome,)) for outcome in outcomes]
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -148,9 +158,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--json", action="store_true", help="print what each connection did")
     options = parser.parse_args()
     outcomes = measure(options.minutes * 60, options.connections)
-    print(f"{ssl.OPENSSL_VERSION}, {options.connections} connections, {options.minutes:g} minutes")
+    if options.json:
+        print(json.dumps([asdict(outcome) for outcome in outcomes]))
+        return
+    print(f"Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
+    print(f"{options.connections} connections, {options.minutes:g} minutes")
     sent = sum(each.sent for each in outcomes)
     print(f"client to server: {sum(each.at_server for each in outcomes)} of {sent} messages")
     print(f"server to client: {sum(each.received for each in outcomes)} of {sum(each.by_server for each in outcomes)}")

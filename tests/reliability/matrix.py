@@ -7,6 +7,7 @@ it on the way. It ends in ``success``, or in the error that the caller gets, wit
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -340,6 +341,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name has this in it")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.getLogger("qwen_realtime").setLevel(logging.CRITICAL)
     engines = Engines(speech="tones", listening="tones", translation="phrases")
     engines.warm_up()
     question = question_of(engines)

@@ -1,4 +1,4 @@
-"""Speech for these tests: a minute of recordings, and a scripted voice whose samples say which sentence they are of."""
+"""Speech for these tests: recordings of people, and a scripted voice whose samples say which sentence they are of."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import threading
 import wave
 from pathlib import Path
 
-import pytest
-
 from ..data import base64_of
 from ..peer import CLOSE, PING, PONG, TEXT, Link, created, frame
 
-__all__ = ["SAMPLES_A_SENTENCE", "coded_sentences", "coded_voice", "minute_of_speech", "sentence", "spoken_sentences"]
+__all__ = [
+    "SAMPLES_A_SENTENCE",
+    "coded_sentences",
+    "coded_voice",
+    "human_speech",
+    "sentence",
+    "spoken_sentences",
+]
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 RATE = 16000
@@ -22,16 +27,15 @@ _DELTAS_A_SENTENCE = 5
 _DELTA_S = 0.0004
 
 
-def minute_of_speech(seconds: float = 60.0) -> bytes:
-    """Human speech of Debian's pocketsphinx-testdata, with pauses, as int16 mono at 16 kHz; skips where it is not."""
+def human_speech(seconds: float, pause_s: float) -> bytes:
+    """Recordings of Debian's pocketsphinx-testdata with pauses after each, as int16 mono at 16 kHz, cut to a length."""
     files = sorted(LIBRIVOX.glob("*.wav"))
-    if not files:
-        pytest.skip("the Debian package pocketsphinx-testdata is not installed")
+    assert files, "the Debian package pocketsphinx-testdata is not installed"
     pcm = b""
     while len(pcm) < seconds * RATE * 2:
         for path in files:
             with wave.open(str(path)) as recording:
-                pcm += recording.readframes(recording.getnframes()) + bytes(RATE * 2 * 6 // 5)
+                pcm += recording.readframes(recording.getnframes()) + bytes(int(RATE * pause_s) * 2)
     return pcm[: int(seconds * RATE) * 2]
 
 

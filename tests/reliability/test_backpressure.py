@@ -6,14 +6,17 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from qwen_realtime import TTSClient, mailbox
+from qwen_realtime import ReconnectPolicy, TTSClient, mailbox
+from qwen_realtime.errors import ConnectionClosed
 
 from ..data import base64_of
-from ..peer import CLOSE, PING, PONG, Link, Peer, created, frame
+from ..peer import CLOSE, PING, PONG, TEXT, Link, Peer, created, frame
+from .tools import Watch
 
 SLEEP_S = 10.0
 
@@ -128,3 +131,61 @@ def test_polling_is_bounded_too(peers: Callable[..., Peer]) -> None:
     began = time.monotonic()
     client.close()
     assert time.monotonic() - began < 1.0 + 0.5 + 1.5
+
+
+def test_sessions_in_trouble_hold_up_no_other(peers: Callable[..., Peer], clients: Callable[..., Any]) -> None:
+    """One thread receives for all: neither a full mailbox, nor a break, nor a peer that does not read stops it."""
+
+    def floods(link: Link) -> None:
+        link.accept()
+        link.send(created())
+        while not link.stop.is_set():
+            link.send("response.audio.delta", response_id="r", delta="AAAA" * 10_000)
+
+    def leaves(link: Link) -> None:
+        link.accept()
+        link.send(created())
+        link.receive_event("input_text_buffer.append")
+        link.cut()
+
+    def is_deaf(link: Link) -> None:
+        link.accept()
+        link.send(created())
+        link.stop.wait(20)
+
+    def answers(link: Link) -> None:
+        link.accept()
+        link.send(created())
+        while (received := link.receive()).opcode != CLOSE:
+            if received.opcode == TEXT:
+                link.send("response.done", response={"id": received.message["text"]})
+        link.close()
+
+    flooded = clients(peers(floods), close_timeout=0.3)
+    deaf = clients(peers(is_deaf), close_timeout=0.3, send_timeout=20.0)
+    slow = ReconnectPolicy(first_delay=5.0, max_delay=5.0, jitter=0.0)
+    broken, good = clients(peers(leaves), reconnect=slow), clients(peers(answers))
+    released = threading.Event()
+    flooded.on("response.audio.delta", lambda _: released.wait(20))
+    for client in (flooded, deaf, broken, good):
+        client.connect()
+    broken.append_text("This ends the connection.")
+
+    def stuff() -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                deaf.append_text("x" * 100_000)
+
+    stuffing = threading.Thread(target=stuff)
+    stuffing.start()
+    for number in range(40):
+        with Watch() as watch, good.expect("response.done", 5) as answer:
+            good.append_text(str(number))
+        assert answer.event.response.id == str(number)
+        assert watch.seconds < 0.25
+        threading.Event().wait(0.01)
+    released.set()
+    for client in (flooded, deaf, broken):
+        client.close()
+    stuffing.join(10)
+    assert not stuffing.is_alive()

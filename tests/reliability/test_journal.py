@@ -183,7 +183,7 @@ class TestAudio:
         journal, _ = self.listening()
         for _ in range(10):
             journal.sent_audio(SECOND)
-        feed(journal, started(8500))
+        feed(journal, started(8640))
         assert again(journal) == ["1", "1"]
 
     def test_what_is_dropped_is_lost_only_if_it_was_not_dealt_with(self) -> None:

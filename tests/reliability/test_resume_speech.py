@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import random
+import subprocess
 import threading
-import time
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,95 +16,55 @@ from qwen_realtime.server import LocalServer
 from qwen_realtime.server.engines import Engines
 
 from ..proxy import Proxy
-from .speech import RATE, minute_of_speech
+from .fingerprints import Fingerprints, fingerprint
+from .speech import human_speech
 from .tools import AT_ONCE, Cutter, Log
+from .words import stream
 
 
 class TestSpeechRecognition:
     """ASR: the same words as without a cut, none twice."""
 
-    def test_a_minute_cut_twenty_times(self, engines: Engines, through: Callable[..., Proxy]) -> None:
-        """Three sessions at once, each with cuts of its own, at six times real time."""
-        pcm = minute_of_speech()
-        with LocalServer(engines=engines) as server:
-            whole, _ = _transcribe(server.url, pcm, 12.0)
-            assert len(" ".join(whole).split()) > 100
-            results: dict[int, tuple[list[str], Any, int, int]] = {}
+    def test_a_minute_cut_twenty_times(self, words: subprocess.Popen[str]) -> None:
+        """For three seeds; real words of real people, see :mod:`.words`."""
+        told, complaint = words.communicate(timeout=400)
+        assert words.returncode == 0, complaint
+        whole, *others = json.loads(told)
+        assert len(" ".join(whole["words"]).split()) > 60
+        assert [outcome["seed"] for outcome in others] == [1, 2, 3]
+        for outcome in others:
+            assert outcome["words"] == whole["words"]
+            assert outcome["cuts"] == 20
+            assert outcome["connections"] >= 21
+            assert (outcome["lost_ms"], outcome["lost_events"]) == (0, 0)
+            assert outcome["starts_ms"] == sorted(outcome["starts_ms"]), "positions are on the first connection's clock"
 
-            def run(seed: int) -> None:
-                proxy = through(server.url)
-                cutters: list[Cutter] = []
-                words, log = _transcribe(
-                    proxy.url,
-                    pcm,
-                    6.0,
-                    reconnect=AT_ONCE,
-                    meanwhile=lambda: cutters.append(Cutter(proxy, 20, seed, 0.1, 0.8)),
-                )
-                results[seed] = (words, log, cutters[0].stop(), proxy.connections)
-
-            threads = [threading.Thread(target=run, args=(seed,)) for seed in (1, 2, 3)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(100)
-        assert sorted(results) == [1, 2, 3]
-        for words, log, cuts, connections in results.values():
-            assert words == whole
-            assert cuts == 20
-            assert connections >= 21
-            assert all(event.lost == events.Lost() for event in log.of("reconnected"))
-            starts = [event.audio_start_ms for event in log.speech]
-            assert starts == sorted(starts), "positions are on the first connection's clock"
-
-    def test_manual_utterances(self, engines: Engines, through: Callable[..., Proxy]) -> None:
-        """What was committed and not transcribed is committed again."""
-        pcm = minute_of_speech(8.0)
-        pieces = [pcm[start : start + 2 * RATE * 2] for start in range(0, len(pcm), 2 * RATE * 2)]
-
-        def transcribe(url: str, proxy: Proxy | None) -> list[str]:
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    def test_committed_utterances_come_again_bit_for_bit(self, through: Callable[..., Proxy], seed: int) -> None:
+        """Whatever was committed and not transcribed is sent and committed again, and heard as the same bytes."""
+        rng = random.Random(seed)  # noqa: S311 - no secret
+        pieces = [rng.randbytes(2 * rng.randrange(1, 8_000)) for _ in range(60)]
+        ears = Fingerprints(0.02)
+        with LocalServer(engines=ears.engines) as server:
+            proxy = through(server.url)
+            client = ASRClient(url=proxy.url, api_key="any", turn_detection=None, reconnect=AT_ONCE)
+            log = Log(client)
             words: list[str] = []
-            client = ASRClient(url=url, api_key="any", turn_detection=None, reconnect=AT_ONCE)
             client.on("conversation.item.input_audio_transcription.completed", lambda e: words.append(e.transcript))
             with client:
+                cutter = Cutter(proxy, 20, seed, 0.01, 0.06)
+                pause = threading.Event()
                 for piece in pieces:
-                    client.append_audio(piece)
+                    for start in range(0, len(piece), 3_200):
+                        client.append_audio(piece[start : start + 3_200])
                     client.commit()
-                    if proxy is not None:
-                        proxy.cut()
-                cutter = Cutter(proxy, 5, 7, 0.1, 0.5) if proxy is not None else None
-                client.finish(60)
-                if cutter is not None:
-                    cutter.stop()
-            return words
-
-        with LocalServer(engines=engines) as server:
-            whole = transcribe(server.url, None)
-            proxy = through(server.url)
-            assert transcribe(proxy.url, proxy) == whole
-            assert len(whole) == 4
-            assert proxy.connections > 2
-
-
-def _transcribe(
-    url: str, pcm: bytes, speed: float, meanwhile: Callable[[], object] = lambda: None, **options: Any
-) -> tuple[list[str], Any]:
-    """Stream at a multiple of real time and finish; the transcripts, and the log with ``speech`` beginnings."""
-    client = ASRClient(url=url, api_key="any", **options)
-    log: Any = Log(client)
-    log.speech = []
-    words: list[str] = []
-    client.on("conversation.item.input_audio_transcription.completed", lambda event: words.append(event.transcript))
-    client.on("input_audio_buffer.speech_started", log.speech.append)
-    client.connect()
-    meanwhile()
-    began, pause, block = time.monotonic(), threading.Event(), RATE // 5
-    for start in range(0, len(pcm), block):
-        client.append_audio(pcm[start : start + block])
-        pause.wait(max(0.0, began + (start + block) / 2 / RATE / speed - time.monotonic()))
-    client.append_audio(bytes(RATE * 2 * 2))
-    client.finish(100)
-    return words, log
+                    pause.wait(0.01)
+                assert cutter.join() == 20
+                client.finish(30)
+        assert words == [fingerprint(piece) for piece in pieces]
+        assert proxy.connections > 20
+        assert len(log.of("reconnected")) > 5, "some of the cuts hit a try to come back"
+        assert all(event.lost == events.Lost() for event in log.of("reconnected"))
 
 
 class TestTranslation:
@@ -113,15 +75,16 @@ class TestTranslation:
         self, engines: Engines, through: Callable[..., Proxy], modalities: list[str]
     ) -> None:
         """The responses that are done say the same as without a cut, and the sound is as long."""
-        pcm = minute_of_speech(13.0)
-        with LocalServer(engines=engines) as server:
-            whole, sound = _interpret(server.url, pcm, modalities, lambda: None)
+        pcm = human_speech(11.5, 1.0)
+        cutters: list[Cutter] = []
+        with LocalServer(engines=engines) as server, ThreadPoolExecutor(1) as pool:
+            uncut = pool.submit(_interpret, server.url, pcm, modalities, lambda: None)
             proxy = through(server.url)
-            cutters: list[Cutter] = []
             again, joined = _interpret(
                 proxy.url, pcm, modalities, lambda: cutters.append(Cutter(proxy, 6, 3, 0.1, 0.4))
             )
             cutters[0].stop()
+            whole, sound = uncut.result(100)
         assert again == whole
         assert len(whole) >= 2
         assert abs(len(joined) - len(sound)) < 24000 * 2 / 10  # the voice is not the same twice to the sample
@@ -141,10 +104,6 @@ def _interpret(url: str, pcm: bytes, modalities: list[str], meanwhile: Callable[
     client.on("response.audio.delta", lambda event: sound.extend(event.delta))
     client.connect()
     meanwhile()
-    began, pause, block = time.monotonic(), threading.Event(), RATE // 5
-    for start in range(0, len(pcm), block):
-        client.append_audio(pcm[start : start + block])
-        pause.wait(max(0.0, began + (start + block) / 2 / RATE / 6 - time.monotonic()))
-    client.append_audio(bytes(RATE * 2 * 2))
+    stream(client, pcm)
     client.finish(60)
     return [texts[each] for each in done], bytes(sound)

@@ -43,19 +43,20 @@ class TestText:
         done: list[str] = []
         client.on("response.done", lambda event: done.append(event.response.id))
         client.connect()
-        cutter = Cutter(proxy, 20, seed, 0.01, 0.2)
+        cutter = Cutter(proxy, 20, seed, 0.01, 0.1)
         pause = threading.Event()
         for number in range(40):
             client.append_text(sentence(number))
             if mode == "commit" and number % 2:
                 client.commit()
-            pause.wait(0.05)
+            pause.wait(0.03)
         assert cutter.join() == 20
         client.finish(30)
         assert spoken_sentences(bytes(audio)) == [(number, 1200) for number in range(40)]
         assert bytes(audio) == coded_sentences(range(40))
         assert list(dict.fromkeys(responses)) == done
-        assert len(log.of("reconnected")) == proxy.connections - 1 >= 20
+        assert proxy.connections > 20
+        assert len(log.of("reconnected")) > 5, "some of the cuts hit a try to come back"
         assert all(event.lost == events.Lost() for event in log.of("reconnected"))
 
     def test_say_is_whole_across_a_break(

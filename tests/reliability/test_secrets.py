@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import io
@@ -23,6 +24,7 @@ from ..peer import Link, Peer
 from ..proxy import Proxy, Way
 from .tools import AT_ONCE
 
+ROOT = Path(__file__).parents[2]
 KEY = "sk-THISISTHESECRETKEY0123456789abcdef"
 
 
@@ -136,11 +138,35 @@ def test_no_object_of_ours_shows_it(tones: Engines) -> None:
     """Whatever is printed in a debugger's or a crash reporter's window: the key is behind a function."""
     with LocalServer(engines=tones, api_key=KEY) as server, TTSClient(url=server.url, api_key=KEY) as client:
         client.append_text("Hello.")
-        ours = [each for each in gc.get_objects() if type(each).__module__.startswith("qwen_realtime.")]
+        ours = [each for each in gc.get_objects() if str(type(each).__module__).startswith("qwen_realtime.")]
         assert client in ours
         for each in ours:
             with contextlib.suppress(Exception):
                 assert KEY not in repr(each), type(each)
+
+
+def _dangers(tree: ast.AST) -> Iterator[str]:
+    """What runs text as code, unpickles, or gives a line to a shell."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names if each.name.split(".")[0] in ("pickle", "marshal", "shelve"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("pickle", "marshal", "shelve"):
+            yield str(node.module)
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput"):
+                yield called
+            yield from (called for each in node.keywords if each.arg == "shell")
+
+
+@pytest.mark.parametrize("folder", ["qwen_realtime", "samples"])
+def test_nothing_is_run_that_was_text(folder: str) -> None:
+    """No ``eval``, no ``pickle``, no shell."""
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert len(files) > 10
+    found = {str(path): list(_dangers(ast.parse(path.read_text(encoding="utf-8")))) for path in files}
+    assert not {path: what for path, what in found.items() if what}
+    assert list(_dangers(ast.parse("import pickle; eval(x); run(y, shell=True)"))) == ["pickle", "eval", "run"]
 
 
 class TestLocalServer:

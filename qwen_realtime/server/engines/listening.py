@@ -77,6 +77,11 @@ class Listening:
         self._start_frame = 0
         self._last_partial = Partial("", "")
 
+    def _forget_utterance(self) -> None:
+        if self._ear is not None:
+            self._ear.forget()
+        self._reset_utterance()
+
     def feed(self, pcm: bytes) -> None:
         """Take whole samples, s16le mono."""
         samples = np.frombuffer(pcm, np.int16)
@@ -100,7 +105,7 @@ class Listening:
             self._segment.end()
         self._turns.reset()
         self._recent.clear()
-        self._reset_utterance()
+        self._forget_utterance()
 
     def finish(self) -> None:
         """End an open utterance and report ``Flushed``."""
@@ -188,7 +193,7 @@ class Listening:
             self._emit(self._failure)
         elif self._ear is not None:
             self._emit(Final(self._confirmed, start_ms, end_ms, self._language))
-        self._reset_utterance()
+        self._forget_utterance()
 
     def _ms(self, frame: int) -> int:
         return max(0, self._clock_ms + (frame * FRAME_SAMPLES - self._padding) * 1000 // RATE_HZ)

@@ -2,6 +2,9 @@
 
 A *segment* is speech between two pauses of about 0.3 s. The decoder hears one segment at a time, so that at each pause
 what it found becomes final and later partials cannot take it back.
+
+The words of an utterance depend on its own sound only, not on who was heard before: neither the channel (cepstral mean)
+nor the noise that a decoder has adapted to outlives an utterance.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from .vad import Samples
 _COLD_CEPSTRAL_MEAN = "44.5,1.5,2.5,5,0.5,0.8,0,-1.5,-1.8,-0.5,1.5,0.5,1.3"
 # The second pass takes about a seventh of the sound's time, most of it hidden in the silence that ends an utterance.
 _LONGEST_SECOND_PASS_SAMPLES = 8 * 16000
+_FIRST_SAMPLES = 16000 // 5
 
 
 class Segment(Protocol):
@@ -34,10 +38,13 @@ class Segment(Protocol):
 
 
 class Ear(Protocol):
-    """What one listener keeps from segment to segment."""
+    """What one listener keeps from segment to segment of an utterance."""
 
     def segment(self) -> Segment:
         """Begin a segment; one at a time."""
+
+    def forget(self) -> None:
+        """The utterance is over: the next one begins as the first did."""
 
 
 class PlaceholderEar:
@@ -46,6 +53,9 @@ class PlaceholderEar:
     def segment(self) -> Segment:
         """Begin a segment."""
         return _PlaceholderSegment()
+
+    def forget(self) -> None:
+        """Nothing was learnt."""
 
 
 class _PlaceholderSegment:
@@ -93,7 +103,12 @@ class Recogniser:
         from pocketsphinx import Decoder
 
         # fwdflat, a second search, makes the end of an utterance take 135 ms rather than 18, for no fewer errors.
-        return Decoder(fwdflat=False, loglevel="FATAL")
+        decoder = Decoder(fwdflat=False, loglevel="FATAL")
+        # The very first utterance of a decoder is scored a little differently from all that follow: it is noise.
+        decoder.start_utt()
+        decoder.process_raw(np.random.default_rng(0).normal(0, 300, _FIRST_SAMPLES).astype(np.int16).tobytes())
+        decoder.end_utt()
+        return decoder
 
     def _load_assistant_model(self, decoder: Any) -> Any:
         from .assistant_model import load
@@ -104,7 +119,7 @@ class Recogniser:
 
 
 class PocketSphinxEar:
-    """One listener's recognition; remembers the channel (cepstral mean) from segment to segment."""
+    """One listener's recognition; remembers the channel (cepstral mean) from segment to segment of an utterance."""
 
     def __init__(self, recogniser: Recogniser, domain: Domain) -> None:
         self.recogniser = recogniser
@@ -115,15 +130,20 @@ class PocketSphinxEar:
         """Begin a segment."""
         return _PocketSphinxSegment(self)
 
+    def forget(self) -> None:
+        """The utterance is over: the next one begins as the first did."""
+        self.cepstral_mean = None
+
 
 class _PocketSphinxSegment:
     def __init__(self, ear: PocketSphinxEar) -> None:
         self._ear = ear
         self._decoder = ear.recogniser.take(ear.domain)
         self._heard: list[Samples] | None = None
+        # Decoders are shared: the channel and the noise of the last listener must not colour this one.
+        self._decoder.reinit_feat()
         if ear.cepstral_mean is None:
             self._heard = []
-            # Decoders are shared: what the last listener's channel was like must not colour this one.
             self._decoder.set_cmn(_COLD_CEPSTRAL_MEAN)
         else:
             self._decoder.set_cmn(ear.cepstral_mean)

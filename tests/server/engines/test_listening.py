@@ -46,6 +46,9 @@ class CountingEar:
         self.segments.append(0)
         return self
 
+    def forget(self) -> None:
+        """Learn nothing."""
+
     def feed(self, samples: Samples) -> None:
         """Count."""
         self.segments[-1] += len(samples)
