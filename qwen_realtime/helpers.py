@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Literal
 
 from .client import RealtimeClient
@@ -28,7 +29,10 @@ from .hints import server_error
 from .results import Segment, Speech, Transcript, Translation, Utterance, format_of
 from .sources import AudioSource
 
-__all__ = ["synthesize", "transcribe", "translate"]
+__all__ = ["opened", "synthesize", "transcribe", "translate"]
+
+# Called with each client made here, before it connects, in the context of the call: for those who may have to close it.
+opened: ContextVar[Callable[[RealtimeClient], object]] = ContextVar("opened", default=lambda _: None)
 
 
 def synthesize(
@@ -55,6 +59,7 @@ def synthesize(
     chunks: list[bytes] = []
     usage: list[Any] = []
     client = TTSClient(**client_kw)
+    opened.get()(client)
     client.on(ResponseAudioDelta, lambda event: chunks.append(event.delta))
     client.on(ResponseDone, lambda event: usage.append(event.response.usage or None))
     with client:
@@ -102,6 +107,7 @@ def transcribe(
             "language": language,
         }
     client = ASRClient(**client_kw)
+    opened.get()(client)
     heard = _Hearing(client)
     if on_partial is not None:
         client.on(ConversationItemInputAudioTranscriptionText, lambda event: on_partial(event.text + event.stash))
@@ -175,6 +181,7 @@ def translate(
     texts: dict[str, str] = {}
     sources: list[str] = []
     client = LiveTranslateClient(**client_kw)
+    opened.get()(client)
     client.on(ResponseAudioDelta, lambda event: chunks.append(event.delta))
     client.on(ResponseTextDone, lambda event: texts.update({event.response_id: event.text}))
     client.on(ResponseAudioTranscriptDone, lambda event: texts.update({event.response_id: event.transcript}))

@@ -420,7 +420,8 @@ def _handshake(sock: _HandshakeSocket, endpoint: Endpoint, key: str, deadline: D
             suppress_origin=True,
             redirect_limit=0,
         )
-    except (websocket.WebSocketException, CookieError, OSError, ValueError) as error:
+    # version 1.8 raises an IndexError over a status line that is none
+    except (websocket.WebSocketException, CookieError, OSError, ValueError, IndexError) as error:
         if deadline.cancelled():
             raise deadline.missed("handshake", f"{endpoint.host} did not answer the handshake") from None
         status, headers, body = _http_answer(sock.response)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import ssl
 import threading
 import time
@@ -30,6 +31,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("shared")
 
 HERE = Path(__file__).parent
+
+# A shell that starts the tests in the background makes them ignore Ctrl-C, which they would pass on to the programs
+# that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A thread that is just ending needs a moment. A name lookup cannot be called off: it ends when the system gives up.
 GRACE_S = 2.0

@@ -139,6 +139,24 @@ class TestThreads:
         assert len(recogniser.begun) <= 4
         assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("qwen-batch")]
 
+    def test_leaving_the_loop_closes_what_nobody_waits_for(
+        self, peers: Callable[..., Peer], recordings: list[str]
+    ) -> None:
+        """A session that hangs does not hold up whoever has broken off."""
+
+        def hang(link: Link) -> None:
+            link.accept()
+            link.send(created("qwen3-asr-flash-realtime"))
+            link.read_on()
+
+        sources = ["nowhere.wav", recordings[0]]
+        outcomes = transcribe_many(sources, url=peers(hang).url, api_key="k", close_timeout=0.5, in_flight=2)
+        assert isinstance(next(outcomes).error, ConfigError)
+        closing = threading.Thread(target=outcomes.close)  # type: ignore[attr-defined]  # it is a generator
+        closing.start()
+        closing.join(PATIENCE_S)
+        assert not closing.is_alive()
+
     def test_the_key_is_asked_for_each_job(self, recogniser: Recogniser, recordings: list[str]) -> None:
         """Here, and not where the job runs."""
         asked: list[str] = []

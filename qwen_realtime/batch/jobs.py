@@ -6,35 +6,76 @@ Everything here that goes to a worker is at module level, so that any executor c
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
 
-from ..errors import RealtimeError
+from ..client import RealtimeClient
+from ..errors import ConnectionClosed, RealtimeError
 from ..events import Usage
-from ..helpers import synthesize, transcribe
+from ..helpers import opened, synthesize, transcribe
 from ..results import Speech, Transcript, Utterance
 from ..sources import pcm_blocks
 
-__all__ = ["Kind", "Synthesizing", "Transcribing", "run_job"]
+__all__ = ["Kind", "Synthesizing", "Transcribing", "break_off", "run_job"]
+
+_at_work = threading.Lock()  # guards the two below, for an assignment
+_clients: dict[str, list[RealtimeClient]] = {}  # of the jobs that run in this process, by run
+_broken_off: set[str] = set()  # runs
 
 
-def run_job(kind: str, item: Any, options: dict[str, Any], ticket: str) -> tuple[Any, BaseException | None]:  # noqa: ARG001
+def run_job(kind: str, item: Any, options: dict[str, Any], ticket: str) -> tuple[Any, BaseException | None]:
     """Do one item, on a worker; returns its result or its error.
 
     Args:
         kind: ``"transcribe"`` or ``"synthesize"``.
         item: a source, or a text.
         options: for the helper of that name.
-        ticket: different for each job, since some executors do not do again what they think they have done.
+        ticket: different for each job, since some executors do not do again what they think they have done; begins
+            with the run.
     """
     try:
-        return (transcribe(item, **options) if kind == "transcribe" else synthesize(item, **options)), None
+        with _closable(ticket.partition("-")[0]):
+            return (transcribe(item, **options) if kind == "transcribe" else synthesize(item, **options)), None
     except Exception as error:  # noqa: BLE001 - the item's outcome
         own = isinstance(error, RealtimeError) or type(error).__module__ == "builtins"
         # others may not survive the way back between two processes
         return None, error if own else RealtimeError(f"{type(error).__name__}: {error}")
+
+
+def break_off(run: str) -> None:
+    """Close the sessions of a run whose results nobody waits for, as far as they are in this process; does not wait."""
+    with _at_work:
+        _broken_off.add(run)
+        clients = list(_clients.get(run, ()))
+    for client in clients:
+        threading.Thread(target=client.close, name="qwen-batch-close", daemon=True).start()
+
+
+@contextmanager
+def _closable(run: str) -> Iterator[None]:
+    """Let :func:`break_off` close what is opened in the block."""
+    mine: list[RealtimeClient] = []
+
+    def note(client: RealtimeClient) -> None:
+        with _at_work:
+            if run in _broken_off:
+                raise ConnectionClosed("the batch was broken off")
+            _clients.setdefault(run, []).append(client)
+        mine.append(client)
+
+    token = opened.set(note)
+    try:
+        yield
+    finally:
+        opened.reset(token)
+        with _at_work:
+            left = [client for client in _clients.pop(run, ()) if client not in mine]
+            if left:
+                _clients[run] = left
 
 
 class Kind(Protocol):

@@ -34,7 +34,7 @@ from ..errors import (
     WaitTimeout,
 )
 from ..results import Speech
-from .jobs import Kind, run_job
+from .jobs import Kind, break_off, run_job
 from .manifest import Manifest, identity
 from .throttle import RateLimit, Throttle
 
@@ -169,6 +169,8 @@ class Run:
         finally:
             for future in self._running:
                 future.cancel()
+            if self._running:
+                break_off(self._run_id)
             for executor in self._own:
                 executor.shutdown(wait=True, cancel_futures=True)
             if self._manifest is not None:

@@ -24,8 +24,6 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 # A part of the others.
 SUPPORT = {"where.py"}
 NEED_SOUND = {"speak_aloud.py", "microphone_captions.py", "voice_chat.py", "live_interpreter.py"}
-# Dask gives its own worker processes so many seconds to end.
-DASK = {"many_files.py": 5.0}
 
 _FORK = """
 import os, sys, threading
@@ -117,7 +115,7 @@ class TestProcesses:
     @pytest.mark.parametrize("name", sorted({path.name for path in SAMPLES.glob("*.py")} - NEED_SOUND - SUPPORT))
     def test_ctrl_c_ends_a_sample(self, tones: Engines, tmp_path: Path, name: str) -> None:
         """Within a second, while it waits for a server that has fallen silent."""
-        assert _interrupt(name, tones, tmp_path) < DASK.get(name, 1.0)
+        assert _interrupt(name, tones, tmp_path) < 1.0
 
     @pytest.mark.parametrize("name", sorted(NEED_SOUND))
     def test_ctrl_c_ends_a_sample_with_sound(
