@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
+from qwen_realtime.sockets import DuplexSocket
+
 __all__ = [
     "ConnectProxy",
     "Frame",
@@ -30,6 +32,7 @@ __all__ = [
     "greet",
     "greet_only",
     "polite",
+    "read_and_write_at_once",
     "serve",
     "silent",
 ]
@@ -291,6 +294,29 @@ def serve(link: Link) -> None:
                 link.send("session.updated", session=session)
             elif kind == "session.finish":
                 link.send("session.finished")
+
+
+class _DuplexEnd:
+    """A peer's end that two threads may use at once, as careful as the client's: a bare TLS socket ends under that."""
+
+    def __init__(self, sock: socket.socket, deadline_s: float) -> None:
+        self._duplex = DuplexSocket(sock)
+        self._deadline_s = deadline_s
+        self.shutdown = self._duplex.shutdown
+
+    def recv(self, size: int) -> bytes:
+        self._duplex.settimeout(self._deadline_s)
+        return self._duplex.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        self._duplex.write(data, time.monotonic() + self._deadline_s)
+
+
+def read_and_write_at_once(link: Link, deadline_s: float = PATIENCE_S) -> None:
+    """Let two threads of a script use its link, each call within a deadline."""
+    end = _DuplexEnd(link.sock, deadline_s)
+    link.sock = end  # type: ignore[assignment]
+    link.cut = end.shutdown  # type: ignore[method-assign]
 
 
 class Peer:

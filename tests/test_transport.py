@@ -13,7 +13,7 @@ import pytest
 from qwen_realtime import TTSClient, events
 from qwen_realtime.errors import ConnectionClosed, ProtocolError
 
-from .peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Link, created, frame, serve
+from .peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Link, created, frame, read_and_write_at_once, serve
 
 TEXT_EVENT = json.dumps({"type": "response.text.delta", "delta": "Grüß Gott 你好"}, ensure_ascii=False).encode()
 
@@ -361,6 +361,7 @@ def test_tls_is_read_and_written_at_once(
     count, size = 300, 20_000
 
     def both_ways(link: Link) -> None:
+        read_and_write_at_once(link)
         link.accept()
         link.send(created())
         reading = threading.Thread(target=link.read_on)

@@ -18,10 +18,9 @@ from dataclasses import asdict, dataclass, field
 import trustme
 
 from qwen_realtime import OmniClient
-from qwen_realtime.sockets import DuplexSocket
 
 from ..data import base64_of
-from ..peer import TEXT, Link, Peer, created
+from ..peer import TEXT, Link, Peer, created, read_and_write_at_once
 
 __all__ = ["Outcome", "contexts", "run"]
 
@@ -44,27 +43,10 @@ class Outcome:
     ends: list[str] = field(default_factory=list)
 
 
-class _Socket:
-    """The peer's end, read and written by two threads: as careful as the client's."""
-
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        self._duplex = DuplexSocket(sock)
-        self.shutdown = self._duplex.shutdown
-
-    def recv(self, size: int) -> bytes:
-        self._duplex.settimeout(DEADLINE_S)
-        return self._duplex.recv(size)
-
-    def sendall(self, data: bytes) -> None:
-        self._duplex.write(data, time.monotonic() + DEADLINE_S)
-
-
 def _serve(link: Link, count: int, outcome: Outcome) -> None:
     assert isinstance(link.sock, ssl.SSLSocket)
     outcome.tls = str(link.sock.version())
-    sock = _Socket(link.sock)
-    link.sock = sock  # type: ignore[assignment]
-    link.cut = sock.shutdown  # type: ignore[method-assign]
+    read_and_write_at_once(link, DEADLINE_S)
     link.accept()
     link.send(created("qwen3.5-omni-flash-realtime"))
 
