@@ -373,12 +373,15 @@ def test_tls_is_read_and_written_at_once(
         link.close()
 
     peer = peers(both_ways, tls=server_tls)
-    client = clients(peer, ssl_context=client_tls).connect()
+    client = clients(peer, ssl_context=client_tls)
     deltas: list[str] = []
     client.on("response.text.delta", lambda event: deltas.append(event.delta))
-    with client.expect("response.done", 20):
-        for number in range(count):
-            client.append_text(f"{number}:" + "y" * size)
+    done = threading.Event()
+    client.on("response.done", lambda _: done.set())
+    client.connect()
+    for number in range(count):
+        client.append_text(f"{number}:" + "y" * size)
+    assert done.wait(20)
     peer.link().wait_for("input_text_buffer.append", count)
     assert [text.partition(":")[0] for text in deltas] == list(map(str, range(count)))
     assert all(len(event["text"].partition(":")[2]) == size for event in peer.link().events)

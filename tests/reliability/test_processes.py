@@ -156,6 +156,6 @@ def _interrupt(name: str, engines: Engines, folder: Path, **environment: str) ->
                 _, told = program.communicate(timeout=15)
         finally:
             program.kill()
-            program.wait(5)
+            program.communicate(timeout=5)
     assert "Fatal" not in told
     return watch.seconds
