@@ -347,7 +347,8 @@ class Session:
                 connection.wait(time.monotonic() + 1.0)
             if self._info is None:
                 raise
-            raise self._closed_error() from error
+            closed = self._closed_error()
+            raise closed from closed.__cause__ or error
 
     def _sending_connection(self) -> Connection:
         """The connection, where one is open to be written to."""

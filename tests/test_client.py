@@ -21,7 +21,7 @@ from qwen_realtime.errors import (
 )
 from qwen_realtime.notices import RealtimeWarning
 
-from .peer import TEXT, Link, frame, greet, greet_only, polite, serve
+from .peer import CLOSE, TEXT, Link, frame, greet, greet_only, polite, serve
 
 FAULT = {"type": "invalid_request_error", "code": "invalid_value", "message": "Invalid voice", "param": "session.voice"}
 
@@ -323,13 +323,22 @@ class TestSending:
             clients(peers()).connect().send(event)
 
 
-def test_a_send_that_meets_the_end_says_why(peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
-    """Between the server's close frame and its being known here, sending fails: not without saying why."""
+@pytest.mark.parametrize(
+    ("last", "told", "cause"),
+    [
+        (frame((1011).to_bytes(2, "big") + b"throttled", CLOSE), "by the server: 1011 throttled", ConnectionClosed),
+        (frame(b"\xff"), "by the client: 1002", ProtocolError),
+    ],
+)
+def test_a_send_that_meets_the_end_says_why(
+    peers: Callable[..., Any], clients: Callable[..., Any], last: bytes, told: str, cause: type[Exception]
+) -> None:
+    """Between the end's cause and its being known here, sending fails: not without saying why."""
 
     def script(link: Link) -> None:
         greet(link)
         link.receive_event("input_text_buffer.commit")
-        link.close(1011, b"throttled")
+        link.raw(last)
         link.read_on()
 
     client = clients(peers(script)).connect()
@@ -349,8 +358,9 @@ def test_a_send_that_meets_the_end_says_why(peers: Callable[..., Any], clients: 
     connection._on_end, connection.wait = held_end, releasing_wait
     client.commit()
     assert ending.wait(5)
-    with pytest.raises(ConnectionClosed, match="by the server: 1011 throttled"):
+    with pytest.raises(ConnectionClosed, match=told) as caught:
         client.append_text("more")
+    assert isinstance(caught.value.__cause__, cause)
 
 
 class TestErrorEvents:
