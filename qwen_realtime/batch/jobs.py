@@ -46,13 +46,18 @@ def run_job(kind: str, item: Any, options: dict[str, Any], ticket: str) -> tuple
         return None, error if own else RealtimeError(f"{type(error).__name__}: {error}")
 
 
-def break_off(run: str) -> None:
-    """Close the sessions of a run whose results nobody waits for, as far as they are in this process; does not wait."""
+def break_off(run: str) -> list[threading.Thread]:
+    """Close the sessions of a run whose results nobody waits for, as far as they are in this process.
+
+    Does not wait: returns the threads that close them, ``qwen-batch-close``, each for ``close_timeout`` at most.
+    """
     with _at_work:
         _broken_off.add(run)
         clients = list(_clients.get(run, ()))
-    for client in clients:
-        threading.Thread(target=client.close, name="qwen-batch-close", daemon=True).start()
+    closing = [threading.Thread(target=client.close, name="qwen-batch-close", daemon=True) for client in clients]
+    for thread in closing:
+        thread.start()
+    return closing
 
 
 @contextmanager

@@ -169,10 +169,11 @@ class Run:
         finally:
             for future in self._running:
                 future.cancel()
-            if self._running:
-                break_off(self._run_id)
+            closing = break_off(self._run_id) if self._running else []
             for executor in self._own:
                 executor.shutdown(wait=True, cancel_futures=True)
+            for thread in closing:
+                thread.join()
             if self._manifest is not None:
                 self._manifest.close()
 

@@ -174,7 +174,7 @@ def check_clock(setup: Setup) -> Finding:
         return Finding("clock", "warn", f"the server's time is not known: {error}", "compare the clock by hand")
     if date is None:
         return Finding("clock", "warn", "the server does not tell the time", "compare the clock by hand")
-    skew = setup.now() - date.timestamp()
+    skew = setup.now() - (date.timestamp() + 0.5)  # the header has whole seconds, cut off
     what = f"{_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the server"
     if abs(skew) > SKEW_FAIL_S:
         return Finding("clock", "fail", what, "set this machine's clock: timedatectl set-ntp true")
