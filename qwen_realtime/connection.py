@@ -43,7 +43,7 @@ class Connection:
         ping_timeout: seconds to wait for an answer before the next ping; ``None`` to wait for ever.
     """
 
-    receiver: Receiver
+    receiver: Receiver | None = None
 
     def __init__(
         self,
@@ -79,7 +79,13 @@ class Connection:
 
     def resume(self) -> None:
         """Look again whether there is room; from any thread."""
-        self.receiver.poke(self)
+        if self.receiver is not None:
+            self.receiver.poke(self)
+
+    @property
+    def _receiving_here(self) -> bool:
+        """Whether the calling thread is the receiving one."""
+        return self.receiver is not None and self.receiver.is_current
 
     def close(self, deadline: float, code: int = 1000, reason: str = "") -> None:
         """Close in order: send CLOSE, let the reader see the answer, and cut the socket when the time is up.
@@ -88,6 +94,11 @@ class Connection:
         ``deadline`` (on ``time.monotonic()``) and a moment more.
         """
         self._closing = True
+        if self.receiver is None:  # Ctrl-C came before it was received from, so nobody else will end it
+            self._how = CloseInfo(by="client", clean=True)
+            self.end()
+            return
+        self.receiver.poke(self)  # Ctrl-C may have come just before its first step
         left = max(0.05, deadline - time.monotonic())
         self._transport.send_close(code, reason, timeout=left / 2)
         self.wait(deadline)
@@ -106,7 +117,7 @@ class Connection:
         self._closing = True
         if within is not None:
             self._give_up_at = time.monotonic() + within
-        self._transport.send_close(code, reason, timeout=0.0 if self.receiver.is_current else 0.5)
+        self._transport.send_close(code, reason, timeout=0.0 if self._receiving_here else 0.5)
         if self._transport.broken:
             self._transport.shutdown()
 
@@ -116,7 +127,7 @@ class Connection:
 
     def wait(self, deadline: float) -> None:
         """Wait until it has ended, at most until the deadline on ``time.monotonic()``; not on the receiving thread."""
-        if not self.receiver.is_current:
+        if not self._receiving_here:
             self._ended.wait(max(0.0, deadline - time.monotonic()))
 
     # On the receiving thread.

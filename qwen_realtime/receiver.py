@@ -47,10 +47,10 @@ class Source(Protocol):
     """What the thread looks after; all but ``receiver`` is called on it, and must not wait.
 
     Attributes:
-        receiver: that looks after it.
+        receiver: that looks after it; ``None`` until one does.
     """
 
-    receiver: Receiver
+    receiver: Receiver | None
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -68,7 +68,6 @@ def receive(source: Source) -> None:
     with _choosing:
         if _receiver is None:
             _receiver = Receiver()
-        source.receiver = _receiver
         _receiver.adopt(source)
 
 
@@ -98,10 +97,14 @@ class Receiver:
         return threading.current_thread() is self._thread
 
     def adopt(self, source: Source) -> None:
-        """Look after one more; from any thread, which holds ``_choosing``."""
-        self._new.append(source)
+        """Look after one more; from any thread, which holds ``_choosing``.
+
+        Wherever Ctrl-C breaks this off, a source has a ``receiver`` if and only if it is looked after.
+        """
         if self._thread.ident is None:
             self._thread.start()
+        source.receiver = self
+        self._new.append(source)
         self._ring()
 
     def poke(self, source: Source) -> None:

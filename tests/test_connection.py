@@ -12,6 +12,7 @@ import pytest
 
 from qwen_realtime import OmniClient, TTSClient, events
 from qwen_realtime.errors import ConnectionClosed
+from qwen_realtime.receiver import receive
 
 from .peer import CLOSE, PING, PONG, Link, created, frame
 
@@ -397,3 +398,29 @@ class TestWithoutAConnection:
         with pytest.raises(ConnectionClosed, match="is open and cannot be connected again"):
             client.connect()
         assert client.state.value == "open"
+
+    @pytest.mark.parametrize("looked_after", [False, True], ids=["before it is received from", "after"])
+    def test_ctrl_c_while_connecting_ends_it_at_once(
+        self,
+        peers: Callable[..., Any],
+        clients: Callable[..., Any],
+        monkeypatch: pytest.MonkeyPatch,
+        looked_after: bool,
+    ) -> None:
+        """Wherever it comes, also just before the receiving thread has the connection; it is raised, nothing else."""
+
+        def interrupted(source: Any) -> None:
+            if looked_after:
+                receive(source)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("qwen_realtime.connection.receive", interrupted)
+        ends: list[Any] = []
+        client = clients(peers())
+        client.on("disconnected", ends.append)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            client.connect()
+        assert time.monotonic() - began < 1.0 + SLACK_S
+        assert [(end.info.by, end.info.clean) for end in ends] == [("client", True)]
+        assert client.state.value == "closed"
