@@ -23,12 +23,13 @@ from .events import (
     Event,
 )
 from .handlers import Handler, Key
+from .handshake import open_transport
 from .hints import server_error
 from .reconnect import ReconnectPolicy
-from .session import Session, State
+from .resumable import ResumableSession
+from .session import State
 from .settings import DEFAULT_MODELS, ModelProfile, Settings, check, profile_of
 from .settings.retirement import warn_if_retired
-from .transport import open_transport
 
 __all__ = ["RealtimeClient", "State"]
 
@@ -44,7 +45,7 @@ def _require_positive(**options: object) -> None:
             raise ConfigError(f"{name} is a number above 0, not {value!r}")
 
 
-class RealtimeClient(Session):
+class RealtimeClient(ResumableSession):
     """Base of the four clients; one object is one connection and one session.
 
     All methods may be called from any thread. Handlers run one at a time, in the order of the wire, on the thread
@@ -180,8 +181,6 @@ class RealtimeClient(Session):
         self._dispatcher.start()
         try:
             self._begin_session(transport, deadline)
-            if self._recovery is not None:
-                self._recovery.up()
             self._become_open()
         except BaseException:
             self._close(min(self._close_timeout, max(0.5, deadline.left)))
@@ -376,20 +375,7 @@ class RealtimeClient(Session):
             ConfigError: a setting that this model refuses or ignores, or too late for this family.
             ServerError: the server refused.
         """
-        session = self._checked_settings(None, fields).to_session()
-        deadline = Deadline(self._connect_timeout)
-        while True:
-            # a break that is being recovered from is one to wait for
-            breaks = self._breaks - (self._recovery is not None and self._recovery.recovering)
-            try:
-                self._update(session, deadline)
-            except ConnectionClosed:
-                if not self._came_back(breaks, deadline):
-                    raise
-            else:
-                break
-        self._wanted = {**self._wanted, **session}
-        self._configured()
+        self._change_settings(self._checked_settings(None, fields).to_session())
 
     def _checked_settings(self, settings: Settings | None, fields: Mapping[str, Any]) -> Settings:
         if settings is not None and not isinstance(settings, self.settings_class):

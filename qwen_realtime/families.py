@@ -200,13 +200,8 @@ class _ListeningClient(RealtimeClient):
                 self._send_audio(pcm[start : start + PIECE_BYTES] if len(pcm) > PIECE_BYTES else pcm)
 
     def _send_audio(self, pcm: bytes) -> None:
-        """Send one piece; with a recovery, by way of its journal."""
         self._refuse(InputAudioBufferAppend)
-        if self._recovery is None:
-            self._write_audio(pcm)
-        else:
-            self._sending_connection()
-            self._recovery.send(pcm, lambda: self._write_audio(pcm))
+        self._send_kept(pcm, lambda: self._write_audio(pcm))
 
     def _write_audio(self, pcm: bytes) -> None:
         """Write one piece to the connection there is, without making an event object of it."""

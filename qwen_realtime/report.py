@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from .metrics import Metrics, TurnMetrics
+from .recording import Line, Recording, read_trace
 from .results import Speech
 from .settings import input_rate, output_rate, profile_of
-from .trace import AUDIO_DELTA, Line, Recording, read_trace
+from .trace import AUDIO_DELTA
 
 __all__ = ["report_data", "write_report"]
 

@@ -1,9 +1,9 @@
-"""One session on its connection: what goes out, what comes in, coming back after a break, and waiting for the server.
+"""One session on its connection: what goes out, what comes in, how it ends, and waiting for the server.
 
-The private half of the clients; :mod:`.client` has the public one. Four threads meet here. The caller's threads send
-and wait; ``qwen-receive`` (:mod:`.receiver`), which all sessions share and nothing may keep waiting, decodes messages,
-keeps the session's state and fills the mailbox; ``qwen-dispatch`` (:mod:`.dispatch`) runs the handlers;
-``qwen-reconnect`` is there while a connection that broke is being replaced.
+The private half of the clients; :mod:`.client` has the public one, and :mod:`.resumable` what lets a session outlive
+its connection. Three threads meet here. The caller's threads send and wait; ``qwen-receive`` (:mod:`.receiver`), which
+all sessions share and nothing may keep waiting, decodes messages, keeps the session's state and fills the mailbox;
+``qwen-dispatch`` (:mod:`.dispatch`) runs the handlers.
 
 ``_changed`` guards the lifecycle state, the session's state and what has been answered; it is held for a few
 assignments, and callers wait on it. The order of frames is guarded by the transport's own lock.
@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from . import codec
 from .connection import Connection
@@ -33,9 +33,7 @@ from .events import (
     Disconnected,
     Error,
     Event,
-    Lost,
-    Reconnected,
-    Reconnecting,
+    ServerEvent,
     SessionCreated,
     SessionFinish,
     SessionUpdate,
@@ -44,11 +42,9 @@ from .events import (
 from .hints import server_error
 from .metrics import Metrics
 from .protocol import CONTENT, Family, Phase, SessionState
-from .reconnect import ReconnectPolicy
-from .recovery import Recovery
-from .settings import ModelProfile, compare_echo, input_rate
+from .settings import ModelProfile, compare_echo
 from .trace import Trace
-from .transport import Transport, open_transport
+from .transport import Transport
 
 __all__ = ["Session", "State"]
 
@@ -66,7 +62,7 @@ class State(str, enum.Enum):
 
 
 class Session:
-    """A session and the connections that it lives on, one after the other.
+    """A session and its connection.
 
     Args:
         model: the model's name.
@@ -76,10 +72,9 @@ class Session:
         key: asked for at each connection.
         connect_timeout: seconds for everything until the session is ready.
         close_timeout: seconds after which closing stops being polite.
-        transport_options: for :func:`~.transport.open_transport`.
+        transport_options: for :func:`~.handshake.open_transport`.
         pings: for :class:`~.connection.Connection`.
         manual: handlers are polled.
-        reconnect: whether and when to come back after a break.
         trace: where to record the wire.
     """
 
@@ -98,7 +93,6 @@ class Session:
         transport_options: dict[str, Any],
         pings: dict[str, float | None],
         manual: bool,
-        reconnect: ReconnectPolicy | None,
         trace: str | os.PathLike[str] | None,
     ) -> None:
         self.model = model
@@ -121,17 +115,11 @@ class Session:
         self._dispatcher = Dispatcher(manual=manual)
         self._connection: Connection | None = None
         self._process = 0  # that connected: a fork of it has the socket, but neither the threads nor the right to it
-        self._recovery = Recovery(reconnect, self.family) if reconnect is not None else None
-        self._returning: threading.Thread | None = None  # the last one that came back, or still does
 
         self._changed = threading.Condition()
         self._state = State.NEW
         self._session_state = SessionState(self.family)
         self._info: CloseInfo | None = None  # how it ended, once it has
-        self._breaks = 0  # ends of connections that a recovery took over, tries included
-        self._broken_try: CloseInfo | None = None  # how a try to reconnect ended, once it has
-        self._trying = False  # a try to reconnect has no session yet: an error is its own affair
-        self._refused: Error | None = None  # that error
         self._errors: list[Error] = []  # error events so far
         self._updates = 0  # session.updated events so far
         self._requested: dict[str, Any] = {}  # of the last session.update
@@ -197,7 +185,6 @@ class Session:
         self._await_server(lambda: self._session_state.phase is not waiting, deadline, "session.created")
         if self._wanted:
             self._update(self._wanted, deadline)
-        self._configured()
 
     def _become_open(self) -> None:
         with self._changed:
@@ -276,8 +263,6 @@ class Session:
 
     def _join_threads(self, deadline: float) -> None:
         """Wait for the end of threads that have no connection any more."""
-        if self._returning is not None and self._returning is not threading.current_thread():
-            self._returning.join(max(0.1, deadline - time.monotonic()))
 
     def _drain(self, timeout: float | None) -> bool:
         """Wait for the handlers of what has arrived; where they take too long, let the rest fall."""
@@ -302,28 +287,26 @@ class Session:
         self._transmit(event, codec.encode(event, self._next_id()))
 
     def _refuse(self, kind: type[ClientEvent]) -> None:
-        """Raise where an event cannot be taken now; without a session, a journal takes what a session would."""
+        """Raise where an event cannot be taken now."""
         refusal = self._session_state.refusal(kind)
         if not refusal or self._state not in (State.OPEN, State.CONNECTING):
             return
         phase = self._session_state.phase
         if phase is Phase.AWAITING_SESSION:
-            if self._recovery is None or not self._recovery.recovering:
-                raise ConnectionClosed(refusal, hint="wait until connect() returns")
-        elif phase is not Phase.READY:
+            raise ConnectionClosed(refusal, hint="wait until connect() returns")
+        if phase is not Phase.READY:
             raise ConnectionClosed(refusal, hint="a finished session takes no more input: open a new client")
-        else:
-            raise ConfigError(refusal, hint="open a new client for that" if "settings" in refusal else "")
+        raise ConfigError(refusal, hint="open a new client for that" if "settings" in refusal else "")
 
     def _transmit(self, event: ClientEvent | None, payload: bytes) -> None:
-        """Send an event; with a recovery, by way of its journal."""
+        """Send an event that is encoded."""
         if event is not None:
             self.metrics.requested(event)
-        if self._recovery is None:
-            self._write(event, payload)
-        else:
-            self._sending_connection()
-            self._recovery.send(event, lambda: self._write(event, payload))
+        self._send_kept(event, lambda: self._write(event, payload))
+
+    def _send_kept(self, what: ClientEvent | bytes | None, write: Callable[[], None]) -> None:  # noqa: ARG002
+        """Send an event, or input audio as PCM, by ``write``; nothing is kept here to be sent again."""
+        write()
 
     def _write(self, event: ClientEvent | None, payload: bytes = b"") -> None:
         """Write an event to the connection there is."""
@@ -337,18 +320,19 @@ class Session:
         self._put_on_wire(connection, payload)
 
     def _put_on_wire(self, connection: Connection, payload: bytes) -> None:
-        """Send; where that fails because of an end that is just being received, raise that end's reason."""
         try:
             connection.send(payload)
         except ConnectionClosed as error:
-            if self._recovery is not None:
-                raise  # its end may be a break, and the receiving thread must not be waited for
-            if self._state is not State.CLOSING:
-                connection.wait(time.monotonic() + 1.0)
-            if self._info is None:
-                raise
-            closed = self._closed_error()
-            raise closed from closed.__cause__ or error
+            self._raise_reason(connection, error)
+
+    def _raise_reason(self, connection: Connection, error: ConnectionClosed) -> NoReturn:
+        """Raise why sending failed: by the reason of the end, where one is just being received."""
+        if self._state is not State.CLOSING:
+            connection.wait(time.monotonic() + 1.0)
+        if self._info is None:
+            raise error
+        closed = self._closed_error()
+        raise closed from closed.__cause__ or error
 
     def _sending_connection(self) -> Connection:
         """The connection, where one is open to be written to."""
@@ -367,43 +351,13 @@ class Session:
             self._write(SessionUpdate(session=session))  # past the journal: a new session gets all settings anyway
             self._await_server(lambda: self._updates > updates, deadline, "session.updated")
 
-    def _came_back(self, breaks: int, deadline: Deadline) -> bool:
-        """Wait until the recovery has brought a new session since there were so many breaks."""
-        if self._recovery is None:
-            return False
-        with self._dispatcher.unbounded_in_handler(), self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._state in (State.CLOSING, State.CLOSED)
-                    or (self._breaks != breaks and self._state is State.OPEN)
-                ),
-                deadline.left,
-            )
-            return self._state is State.OPEN and self._breaks != breaks
-
-    def _configured(self) -> None:
-        """Tell the recovery which settings are in force; manual mode is not always confirmed."""
-        if self._recovery is not None:
-            session = {**self.session, "sample_rate": input_rate(self.session)}
-            if "turn_detection" in self._wanted:
-                session.setdefault("turn_detection", self._wanted["turn_detection"])
-            self._recovery.configured(session)
-
     # The wire, in: on the receiving thread.
 
     def _on_message(self, payload: bytes) -> None:
         if self._trace is not None:
             self._trace.record("server", payload)
-        event = codec.decode_server(payload)
-        if self._recovery is not None:
-            seen = self._recovery.received(event)
-            if seen is None:
-                return
-            event = seen
-        if self._trying and isinstance(event, Error):
-            with self._changed:
-                self._refused = event
-                self._changed.notify_all()
+        event = self._sifted(codec.decode_server(payload))
+        if event is None:
             return
         if type(event) not in CONTENT:
             self._advance(event)
@@ -411,6 +365,10 @@ class Session:
         for tap in self._taps:
             tap(event)
         self._dispatcher.put(event, len(payload))
+
+    def _sifted(self, event: ServerEvent) -> ServerEvent | None:
+        """What the user shall have of an event; ``None`` for nothing."""
+        return event
 
     def _advance(self, event: Event) -> None:
         with self._changed:
@@ -421,9 +379,12 @@ class Session:
             elif isinstance(event, Error):
                 self._errors.append(event)
             self._changed.notify_all()
-        if isinstance(event, SessionCreated) and (self._recovery is None or not self._recovery.recovering):
-            self._dispatcher.put(Connected(session_id=self.session_id, model=self.model), 0)
+        if isinstance(event, SessionCreated):
+            self._greeted()
         self._on_idle()
+
+    def _greeted(self) -> None:
+        self._dispatcher.put(Connected(session_id=self.session_id, model=self.model), 0)
 
     def _compare_echo(self, event: SessionUpdated) -> None:
         echo = compare_echo(self._requested, event.session, self._profile)
@@ -434,28 +395,11 @@ class Session:
             log.info("%s never confirms these settings: %s", self.model, ", ".join(echo.unconfirmed))
 
     def _on_idle(self) -> None:
-        """Between two events, a session that has become old makes room for a new one."""
-        recovery = self._recovery
-        if recovery is None or self._connection is None or self._state is not State.OPEN or not recovery.is_old():
-            return
-        if not self._session_state.owes_reply and not self._session_state.user_speaking:
-            recovery.rolling = True
-            self._connection.begin_close(1000, "the session makes room for a new one", within=self._close_timeout)
+        """Between two events that are no content, and when nothing has come for a while."""
 
-    def _on_end(self, connection: Connection, info: CloseInfo) -> None:
+    def _on_end(self, connection: Connection, info: CloseInfo) -> None:  # noqa: ARG002
         if self._session_state.phase is Phase.FINISHED and not info.clean:
             info = CloseInfo(code=info.code, reason=info.reason, by=info.by, clean=True)
-        if self._recovery is not None:
-            with self._changed:
-                if connection is not self._connection:
-                    return  # of a try that was given up before
-                if self._recovery.recovering:
-                    self._broken_try = info  # the recovering thread waits for its session
-                    self._breaks += 1
-                    self._changed.notify_all()
-                    return
-                if self._comes_back(self._recovery, info):
-                    return
         self._end(info)
 
     def _end(self, info: CloseInfo) -> None:
@@ -470,108 +414,13 @@ class Session:
         else:
             self._trace.end(lambda: self._dispatcher.end(last))  # whoever hears of the end finds the trace whole
 
-    def _comes_back(self, recovery: Recovery, info: CloseInfo) -> bool:
-        """Begin to come back from the end of a connection, if that can be done; with ``_changed`` held."""
-        finished = self._session_state.phase is Phase.FINISHED
-        if finished or self._state is not State.OPEN or not recovery.takes_over(info):
-            return False
-        self._state = State.CONNECTING
-        recovery.recovering = True
-        self._breaks += 1
-        self._changed.notify_all()
-        self._returning = threading.Thread(
-            target=self._come_back, args=(recovery, info), name="qwen-reconnect", daemon=True
-        )
-        self._returning.start()
-        return True
-
-    # Coming back, on a thread of its own, ``qwen-reconnect``: it waits for the policy, the network and the server, and
-    # is woken by what it waits for, and by close().
-
-    def _come_back(self, recovery: Recovery, info: CloseInfo) -> None:
-        try:
-            ended = self._recover(recovery, info)
-        except Exception as error:
-            log.exception("coming back failed; please report this")
-            ended = CloseInfo(by="client", reason=str(error), error=error)
-        if ended is not None:
-            self._end(ended)
-
-    def _recover(self, recovery: Recovery, info: CloseInfo) -> CloseInfo | None:
-        """Come back with a new connection; ``None`` when that has worked, else how it ended for good."""
-        recovery.broken(info)
-        while (due := recovery.next_try()) is not None:
-            attempt, delay = due
-            if not recovery.rolling:
-                self._dispatcher.put(Reconnecting(attempt=attempt, delay=delay, cause=info), 0)
-            with self._changed:
-                if self._changed.wait_for(lambda: self._state is State.CLOSING, delay):
-                    break
-            try:
-                self._resume(recovery, attempt)
-            except Exception as error:  # noqa: BLE001 - the key is asked for by the user's code
-                if self._state is State.CLOSING:
-                    break
-                log.info("try %d to reconnect failed: %s", attempt, error)
-                recovery.failed(error)
-            else:
-                return None
-        recovery.recovering = False
-        if self._state is State.CLOSING:
-            return CloseInfo(by="client", clean=True)
-        cause = recovery.cause
-        return CloseInfo(code=info.code, reason=str(cause or info.reason), by=info.by, error=cause or info.error)
-
-    def _resume(self, recovery: Recovery, attempt: int) -> None:
-        """Open a new session and send the journal again."""
-        deadline = Deadline(self._connect_timeout, lambda: self._state is not State.CONNECTING)
-        self._broken_try = self._refused = None
-        transport = open_transport(self._endpoint, self._key(), deadline, **self._transport_options)
-        self._trying = True
-        try:
-            self._begin_session(transport, deadline)
-            self._trying = False
-            recovery.resume(self._write, lambda lost: self._reconnected(attempt, lost), self._pause)
-            with self._changed:
-                self._require_try()
-                self._state = State.OPEN
-                recovery.recovering = recovery.rolling = False
-                self._changed.notify_all()
-        except BaseException:
-            if self._connection is not None:
-                self._connection.cut()
-                self._connection.wait(time.monotonic() + 1.0)
-            raise
-        finally:
-            self._trying = False
-
-    def _reconnected(self, attempt: int, lost: Lost) -> None:
-        self._dispatcher.put(Reconnected(attempts=attempt, session_id=self.session_id, lost=lost), 0)
-
-    def _require_try(self) -> None:
-        """Raise where the connection of a try has ended, or the client is being closed."""
-        if self._broken_try is not None or self._state is not State.CONNECTING:
-            raise self._closed_error()
-
-    def _pause(self, seconds: float) -> None:
-        with self._changed:
-            if seconds > 0:
-                self._changed.wait_for(
-                    lambda: self._broken_try is not None or self._state is not State.CONNECTING, seconds
-                )
-            self._require_try()
-
     # Waiting for the server: ended by the receiving thread, so it works inside handlers.
 
     def _await_server(self, done: Callable[[], bool], deadline: Deadline, what: str) -> None:
         """Wait for an answer; any error event meanwhile is the answer."""
-        errors, breaks = len(self._errors), self._breaks
-
-        def answered() -> bool:
-            return done() or len(self._errors) > errors or self._breaks != breaks or self._refused is not None
-
+        failure = self._failures()
         try:
-            self._await(answered, deadline.left, what, pump=False)
+            self._await(lambda: done() or failure() is not None, deadline.left, what, pump=False)
         except WaitTimeout as error:
             if self._state is State.CONNECTING:
                 raise ConnectTimeout(
@@ -580,15 +429,13 @@ class Session:
                     phase="session",
                 ) from error
             raise
-        if done():
-            return
-        if self._refused is not None:
-            raise server_error(self._refused)
-        if len(self._errors) > errors:
-            raise server_error(self._errors[errors])
-        if self._broken_try is not None:
-            raise self._closed_error()
-        raise ConnectionClosed(f"the connection broke before {what} came", by="network")
+        if not done() and (failed := failure()) is not None:
+            raise failed
+
+    def _failures(self) -> Callable[[], RealtimeError | None]:
+        """A function that gives what has failed since now, as an error; ``None`` while nothing has."""
+        errors = len(self._errors)
+        return lambda: server_error(self._errors[errors]) if len(self._errors) > errors else None
 
     def _await(self, done: Callable[[], bool], timeout: float | None, what: str, *, pump: bool = True) -> None:
         """Wait until ``done()``, for as long as the connection lives."""
@@ -621,7 +468,7 @@ class Session:
             return ConnectionClosed("not connected", hint="call connect() first, or use the client in a with statement")
         if self._forked:
             return ConnectionClosed("this process is a fork of the one that connected", hint="make a client in each")
-        info = self._info or self._broken_try
+        info = self._how_ended()
         if info is None:
             return ConnectionClosed("the client is closing" if self._state is State.CLOSING else "not connected yet")
         told = f"{info.code} {info.reason}".strip() if info.code is not None else info.reason
@@ -634,3 +481,6 @@ class Session:
         )
         error.__cause__ = info.error
         return error
+
+    def _how_ended(self) -> CloseInfo | None:
+        return self._info

@@ -10,8 +10,8 @@ import pytest
 
 from qwen_realtime.endpoints import resolve
 from qwen_realtime.errors import AuthenticationError, ConnectTimeout, HandshakeError, RateLimitError
+from qwen_realtime.handshake import _refused
 from qwen_realtime.protocol import Family
-from qwen_realtime.transport import _refused
 
 from .failing import KEY, failure
 from .peer import Link, created, frame, serve, silent

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qwen_realtime.recording import Recording, read_trace
 from qwen_realtime.report import report_data, write_report
-from qwen_realtime.trace import Recording, read_trace
 
 from .browser import Page, browser
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from qwen_realtime import ASRClient, ConfigError, TTSClient
-from qwen_realtime.trace import Trace, read_trace
+from qwen_realtime.recording import read_trace
+from qwen_realtime.trace import Trace
 
 from .peer import polite
 

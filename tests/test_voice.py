@@ -26,9 +26,9 @@ from qwen_realtime import (
 )
 from qwen_realtime.audio.fakes import ArrayInput, MemoryOutput
 from qwen_realtime.audio.wav import read_wav
+from qwen_realtime.recording import read_trace
 from qwen_realtime.server import LocalServer
 from qwen_realtime.server.behaviours.encoding import encoder
-from qwen_realtime.trace import read_trace
 from tests.peer import Link, Peer, created
 from tests.server.stage import StubEngines, StubSpeech
 

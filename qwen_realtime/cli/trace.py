@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
-from ..trace import read_trace
+from ..recording import read_trace
 from .options import LOCAL_NEEDS, writing
 from .output import Screen, counted
 

@@ -7,7 +7,8 @@ import time
 from ..dialing import Deadline
 from ..endpoints import key_source
 from ..errors import AuthenticationError, HandshakeError, RateLimitError, RealtimeError
-from ..transport import Transport, open_transport
+from ..handshake import open_transport
+from ..transport import Transport
 from .setup import Finding, Setup
 
 __all__ = ["check_region", "check_session"]

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 from ..errors import ConfigError
-from ..trace import Line, Recording, read_trace
+from ..recording import Line, Recording, read_trace
 from .admission import PATH
 
 if TYPE_CHECKING:

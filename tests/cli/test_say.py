@@ -12,8 +12,8 @@ import pytest
 
 from qwen_realtime.audio import read_wav
 from qwen_realtime.cli.say import PART, _parts
+from qwen_realtime.recording import read_trace
 from qwen_realtime.server import LocalServer
-from qwen_realtime.trace import read_trace
 
 from .conftest import Result, until
 

@@ -10,9 +10,9 @@ import pytest
 
 from qwen_realtime import synthesize
 from qwen_realtime.audio import read_wav
+from qwen_realtime.recording import read_trace
 from qwen_realtime.server import LocalServer
 from qwen_realtime.server.engines import Engines
-from qwen_realtime.trace import read_trace
 from tests.virtual_audio import VirtualAudio, virtual_audio
 
 from .conftest import KEY
