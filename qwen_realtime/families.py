@@ -32,6 +32,7 @@ from .events import (
     ResponseCreate,
     ResponseDone,
 )
+from .masking import load_numpy
 from .protocol import Family
 from .results import Speech
 from .settings import (
@@ -57,6 +58,10 @@ F = TypeVar("F", bound=Callable[..., object])
 
 # A longer append is sent in pieces: the service takes 15 MiB at most, and shorter is heard sooner.
 PIECE_BYTES = 64 * 1024
+
+# A session that has sent so many bytes, a minute of audio, is one that goes on: it loads numpy, with which sending
+# costs half. That has paid for itself after a quarter of an hour.
+LOAD_NUMPY_AFTER = 60 * 32000
 
 # "fast" streaming, as a multiple of real time: the ASR service closes sessions above about 80.
 FAST = 50.0
@@ -171,6 +176,7 @@ class _ListeningClient(RealtimeClient):
         super().__init__(**options)
         self._audio_order = threading.Lock()  # guards the half sample carried over, and the order of pieces
         self._carry = OddByteCarry()
+        self._light = LOAD_NUMPY_AFTER  # bytes still to be sent without numpy
 
     @property
     def input_rate(self) -> int:
@@ -196,8 +202,15 @@ class _ListeningClient(RealtimeClient):
         pcm = pcm_bytes(audio)
         with self._audio_order:
             pcm = self._carry.feed(pcm)
-            for start in range(0, len(pcm), PIECE_BYTES):
-                self._send_audio(pcm[start : start + PIECE_BYTES] if len(pcm) > PIECE_BYTES else pcm)
+            if self._light > 0:
+                self._light -= len(pcm)
+                if self._light <= 0:
+                    load_numpy()
+            if 0 < len(pcm) <= PIECE_BYTES:
+                self._send_audio(pcm)
+            else:
+                for start in range(0, len(pcm), PIECE_BYTES):
+                    self._send_audio(pcm[start : start + PIECE_BYTES])
 
     def _send_audio(self, pcm: bytes) -> None:
         self._refuse(InputAudioBufferAppend)

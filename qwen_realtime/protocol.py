@@ -116,6 +116,7 @@ class SessionState:
 
     def __init__(self, family: Family) -> None:
         self.family = family
+        self._taken = CLIENT_EVENTS_OF[family]
         self.phase = Phase.AWAITING_SESSION
         self.session: dict[str, Any] = {}
         self.session_id = ""
@@ -146,14 +147,14 @@ class SessionState:
 
     def refusal(self, kind: type[ev.ClientEvent]) -> str:
         """Why a client event of this class cannot be taken now, in words; empty where it can."""
-        if self.phase is Phase.READY and kind in CLIENT_EVENTS_OF[self.family]:
+        if self.phase is Phase.READY and kind in self._taken:
             if kind is ev.SessionUpdate and self.input_started and self.family in _UPDATED_ONCE:
                 return "session already started: its settings cannot be changed after input began"
             if kind is ev.InputImageBufferAppend and not self.audio_started:
                 return "append image before append audio"
             return ""
         name = str(kind.__struct_config__.tag)
-        if kind not in CLIENT_EVENTS_OF[self.family]:
+        if kind not in self._taken:
             return f"{name} is not an event of {self.family.value}"
         return (
             f"{name} before session.created" if self.phase is Phase.AWAITING_SESSION else f"{name} after session.finish"

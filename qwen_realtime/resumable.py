@@ -84,9 +84,9 @@ class ResumableSession(Session):
 
     # The wire, out: the journal takes what a session would, and sends it when there is one.
 
-    def _refuse(self, kind: type[ClientEvent]) -> None:
+    def _raise_refusal(self, refusal: str) -> None:
         if not self._recovering or self._session_state.phase is not Phase.AWAITING_SESSION:
-            super()._refuse(kind)
+            super()._raise_refusal(refusal)
 
     def _send_kept(self, what: ClientEvent | bytes | None, write: Callable[[], None]) -> None:
         """Send by ``write``; with a recovery, by way of its journal."""

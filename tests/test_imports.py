@@ -81,7 +81,7 @@ def _ours(module: str) -> set[str]:
 LAYERS = [
     ["errors", "version", "notices"],
     ["events", "protocol"],
-    ["codec", "settings", "hints", "endpoints", "sockets", "trace", "recording", "metrics", "reconnect"],
+    ["codec", "settings", "hints", "endpoints", "sockets", "masking", "trace", "recording", "metrics", "reconnect"],
     ["handlers", "mailbox", "dialing", "journal", "results", "chunking", "tools"],
     ["transport", "receiver", "sources", "recovery"],
     ["handshake", "connection", "dispatch"],

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,20 @@ from typing import Any
 from . import profiles
 from .sides import SIDES
 
-__all__ = ["Figures", "Line", "Report", "child", "measured", "medians", "rounds", "serving", "spread", "where_it_goes"]
+__all__ = [
+    "Figures",
+    "Line",
+    "Report",
+    "child",
+    "measured",
+    "medians",
+    "ratio",
+    "rounds",
+    "serving",
+    "slices",
+    "spread",
+    "where_it_goes",
+]
 
 ROOT = Path(__file__).parents[2]
 WORKER_TIMEOUT_S = 300
@@ -139,6 +152,51 @@ def rounds(name: str, count: int, parameters: Mapping[str, Figures]) -> dict[str
         for side in sides[number % len(sides) :] + sides[: number % len(sides)]:
             found[side].append(measured(name, side, **parameters[side]))
     return found
+
+
+def slices(name: str, count: int, parameters: Mapping[str, Figures]) -> dict[str, list[Figures]]:
+    """Measure the sides in so many thin slices, one side after the other, each in a process of its own.
+
+    For figures of some microseconds on a machine whose speed changes from second to second: neighbouring slices have
+    seen the same machine, so that the ratios of neighbours are to be trusted where those of medians are not.
+
+    Args:
+        name: of the benchmark's module, whose ``measure`` is a generator.
+        count: slices of each side.
+        parameters: of each side.
+    """
+    found: dict[str, list[Figures]] = {side: [] for side in SIDES if side in parameters}
+    with ExitStack() as stack:
+        workers = {side: stack.enter_context(_worker(name, side, parameters[side])) for side in found}
+        for number in range(count):
+            order = list(found)
+            for side in order[number % len(order) :] + order[: number % len(order)]:
+                stdin, stdout = workers[side].stdin, workers[side].stdout
+                assert stdin is not None
+                assert stdout is not None
+                stdin.write("\n")
+                stdin.flush()
+                found[side].append(json.loads(stdout.readline()))
+    return found
+
+
+@contextmanager
+def _worker(name: str, side: str, parameters: Figures) -> Iterator[subprocess.Popen[str]]:
+    """A process that measures a slice for each line it is sent."""
+    command = [sys.executable, "-m", "tests.benchmarks.worker", name, side, json.dumps(parameters)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ratio(found: Mapping[str, list[Figures]], key: str, side: str, other: str) -> float:
+    """The median ratio of one figure between two sides, neighbour by neighbour."""
+    pairs = zip(found[side], found[other], strict=True)
+    return statistics.median(mine[key] / theirs[key] for mine, theirs in pairs)
 
 
 def medians(found: Mapping[str, list[Figures]], key: str) -> dict[str, float]:

@@ -9,7 +9,8 @@ the text of ``input_text_buffer.append``, so that each side can ask through its 
     an audio delta every MS milliseconds from now on. The time of writing (``time.monotonic_ns``, the same clock in all
     processes of a machine) is in the ``event_id``.
 
-Input audio is skipped unread.
+Input audio is skipped unread, and the server sleeps until there is much of it: waking it for each frame can cost the
+sender more than all else, in a virtual machine most of all, and nobody who sends to another machine pays that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ RATE = 24000
 MAX_COMMAND_BYTES = 4096
 
 STAMP_DIGITS = 19
+
+# So much input audio is let come before it is skipped, or what has come in so many seconds.
+AUDIO_BYTES = 1 << 16
+AUDIO_S = 0.05
 
 
 def frame(payload: bytes, opcode: int = 1) -> bytes:
@@ -94,13 +99,17 @@ class Server:
         self.phases = random.Random(1)  # noqa: S311 - where in their period sessions begin
         self.deltas: dict[int, tuple[bytes, bytes]] = {}
         self.scratch = bytearray(1 << 18)
+        self.dozing: set[Link] = set()  # that are not looked at until there is much
 
     def serve(self) -> None:
         """Serve until standard input ends."""
         print(self.listener.getsockname()[1], flush=True)
         while True:
-            left = self.due[0][0] - time.monotonic() if self.due else None
-            for key, events in self.selector.select(left if left is None or left > 0 else 0):
+            left = self.due[0][0] - time.monotonic() if self.due else AUDIO_S if self.dozing else None
+            ready = self.selector.select(left if left is None or left > 0 else 0)
+            if not ready:
+                self.wake()
+            for key, events in ready:
                 if key.fileobj is sys.stdin:
                     return
                 if key.fileobj is self.listener:
@@ -116,8 +125,20 @@ class Server:
                     self.drop(key.data)
             self.pace()
 
+    def doze(self, link: Link) -> None:
+        """Do not look at a client that sends audio until there is much of it."""
+        self.dozing.add(link)
+        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, AUDIO_BYTES)
+
+    def wake(self) -> None:
+        """Look at all clients again, at the first byte."""
+        for link in self.dozing:
+            link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self.dozing.clear()
+
     def drop(self, link: Link) -> None:
         """Forget a client."""
+        self.dozing.discard(link)
         if link.sock.fileno() >= 0:
             self.selector.unregister(link.sock)
             link.sock.close()
@@ -214,6 +235,8 @@ class Server:
             here = min(len(inbox), head + size)
             link.skip = head + size - here
             del inbox[:here]
+            if link not in self.dozing:
+                self.doze(link)
             return True
         if len(inbox) < head + size:
             return False

@@ -2,6 +2,9 @@
 
 ``python -m tests.benchmarks.worker NAME SIDE PARAMETERS`` prints the figures as one line of JSON. PARAMETERS is a JSON
 object; with ``"profile"`` in it (``"cpu"`` or ``"wall"``), the figures are what the time was spent on instead.
+
+A benchmark whose ``measure`` is a generator is measured in slices: one for each line of standard input, with a line of
+figures for each.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import deque
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -24,8 +29,13 @@ def main(name: str, side: str, parameters: str) -> None:
         profiles.begin(timer)
     figures = measure(side, **options)
     if timer:
+        deque(figures, maxlen=0)  # all slices, where it has any
         figures = profiles.shares()
-    print(json.dumps(figures), flush=True)
+    if isinstance(figures, Iterator):
+        for _ in sys.stdin:
+            print(json.dumps(next(figures)), flush=True)
+    else:
+        print(json.dumps(figures), flush=True)
     os._exit(0)
 
 
