@@ -1,6 +1,6 @@
 """A soak: mixed sessions against the local server for minutes or hours, with random faults and reconnection on.
 
-    python -m tests.soak --minutes 30
+    python tests/soak.py --minutes 30
 
 Workers hold one session after the other, of all four families, through proxies that a hand of chaos cuts, resets,
 black-holes and shuts. Each session knows what it must bring: so much sound, so many utterances, so many answers. What
@@ -28,6 +28,10 @@ from qwen_realtime import ASRClient, LiveTranslateClient, OmniClient, ReconnectP
 from qwen_realtime.errors import ConnectError, ConnectionClosed
 from qwen_realtime.server import LocalServer
 from qwen_realtime.server.engines import Engines
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    __package__ = "tests"
 
 from .proxy import Proxy
 

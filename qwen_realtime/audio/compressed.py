@@ -135,10 +135,12 @@ def read_audio(source: str | os.PathLike[str] | bytes, sample_rate: int) -> byte
 def _read_other(source: str | os.PathLike[str] | bytes, sample_rate: int) -> bytes:
     """The PCM of a file that is no WAV file; empty where PyAV cannot make anything of it."""
     av = load_av()
+    # tags may be in any encoding; PyAV 19 and newer takes them as they are
+    tags = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
     joined, ready, errors = _Joined(sample_rate), [], 0
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         try:
-            with av.open(file, options=_CONTAINERS, metadata_errors="ignore") as container:  # tags in any encoding
+            with av.open(file, options=_CONTAINERS, **tags) as container:
                 to_floats = av.AudioResampler(format="fltp")
                 stream = container.streams.audio[0]
                 # older PyAV crashes in decode() of a stream that nothing can decode
