@@ -62,6 +62,7 @@ setup(
     classifiers=[
         "Intended Audience :: Developers",
         "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)),
         "Topic :: Multimedia :: Sound/Audio :: Speech",
         "Typing :: Typed",
     ],

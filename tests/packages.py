@@ -1,7 +1,7 @@
 """The packages as users get them: ``python tests/packages.py [python ...]``; not part of the normal tests.
 
 Builds the sdist and the wheel (by way of the sdist), and for every Python named, or found as ``python3.10`` to
-``python3.13``, installs the wheel alone into an empty environment and lets it work: import, types, the command line,
+``python3.14``, installs the wheel alone into an empty environment and lets it work: import, types, the command line,
 then with the extras the demo on the local server. Needs a package index for the dependencies.
 """
 
@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 NEEDED = ("qwen_realtime/py.typed", "qwen_realtime/report.html", "qwen_realtime/cli/app.py")
 
 TYPED = """
