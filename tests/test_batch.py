@@ -420,9 +420,10 @@ class TestLostWorkers:
         assert [type(outcome.error) for outcome in outcomes] == [RuntimeError] * 8
 
     def test_a_process_pool_loses_a_worker(self, tmp_path: Path) -> None:
-        """The pool is broken then; another takes its place, and every recording is transcribed once.
+        """The pool is broken then; another takes its place, and every recording has one outcome.
 
-        A callable key is asked here, so that it need not be sent to a process.
+        What the other worker had just done, when the pool took it along, is done again. A callable key is asked here,
+        so that it need not be sent to a process.
         """
         recordings = write_recordings(tmp_path, 12)
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -431,7 +432,8 @@ class TestLostWorkers:
                 outcomes = transcribe_many(recordings, executor=pool, url=service.url, api_key=lambda: "k")
                 assert texts(sorted(outcomes, key=lambda each: each.index)) == numbers(12)
         assert killer.done.is_set()
-        assert sorted(service.completed) == list(range(12))
+        assert set(service.completed) == set(range(12))
+        assert len(service.completed) <= 13
         assert len(service.begun) > 12
 
     def test_a_recording_that_kills_its_workers_takes_no_other_along(

@@ -17,6 +17,9 @@ from qwen_realtime.errors import ProtocolError
 
 from .data import CLIENT_EXAMPLES, PCM, SERVER_EXAMPLES, base64_of
 
+# Python 3.14 takes nesting of some ten thousand levels, older ones of a thousand.
+DEEP = 1_000_000
+
 PROTOCOL = Path(__file__).parents[2] / "shared" / "protocol"
 
 
@@ -208,10 +211,10 @@ def test_a_message_that_does_not_fit_its_class_still_arrives(misfit: dict[str, A
         b"\xff\xfe",
         b'{"type":"error","error":{"message":"\xff"}}',
         b'{"type":"error","error":{"message":"\\ud83d"}}',
-        b'{"type":"session.created","session":{"a":' + b"[" * 5000,
-        b'{"type":"session.created","session":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}",
-        b'{"type":"response.audio.delta","future":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"type":"unheard.of","n":' + b'{"a":' * 5000,
+        b'{"type":"session.created","session":{"a":' + b"[" * DEEP,
+        b'{"type":"session.created","session":{"a":' + b"[" * DEEP + b"]" * DEEP + b"}}",
+        b'{"type":"response.audio.delta","future":' + b"[" * DEEP + b"]" * DEEP + b"}",
+        b'{"type":"unheard.of","n":' + b'{"a":' * DEEP,
     ],
     ids=lambda payload: repr(payload[:40]),
 )
@@ -302,3 +305,15 @@ class TestEncoding:
             "type": "input_audio_buffer.append",
             "audio": base64_of(PCM),
         }
+
+
+def test_what_is_nested_too_deeply_to_be_shown_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding may pass over more than ``raw`` can hold."""
+    event = codec.decode_server(b'{"type":"session.finished","future":[[]]}')
+
+    def too_deep(_source: str) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(msgspec.json, "decode", too_deep)
+    with pytest.raises(ProtocolError, match="too deeply"):
+        _ = event.raw

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..errors import ProtocolError
+
 __all__ = ["UNSET", "ClientEvent", "ConnectionEvent", "Event", "ServerEvent", "UnknownEvent", "UnsetType"]
 
 # The key under which a decoded event keeps the text it came from. It lies in the instance dictionary, not in a field,
@@ -36,6 +38,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         For an event that came over the wire this is the message itself, decoded again at each call (base64 still as
         text); for one made by you, its declared fields.
+
+        Raises:
+            ProtocolError: it is nested too deeply.
         """
         source = self.__dict__.get(SOURCE)
         if source is None:
@@ -44,6 +49,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return cast("dict[str, Any]", msgspec.json.decode(source))
         except msgspec.MsgspecError:  # a field that no class declares has a number that is out of range
             return cast("dict[str, Any]", json.loads(source, strict=False))
+        except RecursionError as error:  # decoding passes over what no class declares, and takes more of it
+            raise ProtocolError(f"the message is nested too deeply to be shown: it begins {source[:60]!r}") from error
 
 
 class ServerEvent(Event, frozen=True, kw_only=True, tag_field="type", tag=""):

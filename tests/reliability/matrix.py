@@ -156,9 +156,9 @@ ROWS: tuple[Row, ...] = (
     Row("empty message", GARBAGE, _at(MalformedJson, payload=b"")),
     Row("JSON that is no object", GARBAGE, _at(MalformedJson, payload=b"[1, 2]")),
     Row(
-        "nested a thousand deep",
+        "nested a million deep",
         GARBAGE,
-        _at(MalformedJson, payload=b'{"type":"x","a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        _at(MalformedJson, payload=b'{"type":"x","a":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}"),
     ),
     Row("invalid UTF-8", GARBAGE, _at(InvalidUtf8)),
     Row("binary frame", GARBAGE, _at(BinaryFrame)),
