@@ -43,21 +43,36 @@ def transcribe_many(
     On several machines, pass Dask's ``client.get_executor()``, or make an executor of what you have, which takes a few
     lines, and say by ``in_flight`` how many jobs it can do at a time. With Ray::
 
+        @ray.remote(max_retries=0)
+        def call(fn, args, kwargs):
+            return fn(*args, **kwargs)
+
         class RayExecutor(Executor):
             def submit(self, fn, /, *args, **kwargs):
-                return ray.remote(max_retries=0)(fn).remote(*args, **kwargs).future()
+                return call.remote(fn, args, kwargs).future()
 
-    With Celery, whose serializers for tasks and results must take Python's objects (``"pickle"``)::
+    With Celery, whose serializers for tasks and results must take Python's objects (``"pickle"``). It reports a worker
+    process that was killed, but not a machine that is gone; so a job of which nothing is heard for 600 seconds counts
+    as lost, and none may take as long::
 
         @app.task
         def call(fn, args, kwargs):
             return fn(*args, **kwargs)
 
         class CeleryExecutor(Executor):
-            waiting = ThreadPoolExecutor(64)
-
             def submit(self, fn, /, *args, **kwargs):
-                return self.waiting.submit(call.delay(fn, args, kwargs).get)
+                job, future = call.apply_async((fn, args, kwargs), expires=600), Future()
+                future.set_running_or_notify_cancel()
+                Thread(target=self.wait, args=(job, future), daemon=True).start()
+                return future
+
+            def wait(self, job, future):
+                try:
+                    future.set_result(job.get(timeout=600))
+                except Exception as error:
+                    future.set_exception(error)
+                else:
+                    job.forget()
 
     Args:
         sources: as for :func:`~.helpers.transcribe`. Paths are opened by the workers, so on several machines they must
