@@ -138,6 +138,10 @@ class RealtimeClient(ResumableSession):
             trace=trace,
         )
         self.player: Any = None  # the player that is attached, if any
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """What a family adds when a client is made; no ``__init__`` of its own, so that all have the same arguments."""
 
     def _find_profile(self) -> ModelProfile:
         """What is known about the model, whose family must be this one."""

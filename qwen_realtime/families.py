@@ -172,8 +172,8 @@ def _fewest_tokens(text: str) -> int:
 class _ListeningClient(RealtimeClient):
     """What the clients that hear have in common."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def _set_up(self) -> None:
+        super()._set_up()
         self._audio_order = threading.Lock()  # guards the half sample carried over, and the order of pieces
         self._carry = OddByteCarry()
         self._light = LOAD_NUMPY_AFTER  # bytes still to be sent without numpy
@@ -326,8 +326,8 @@ class OmniClient(_SeeingClient):
     family: ClassVar[Family] = Family.OMNI
     settings_class: ClassVar[type[Settings]] = OmniSettings
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def _set_up(self) -> None:
+        super()._set_up()
         self._tools = ToolBox(self)
 
     @overload

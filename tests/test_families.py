@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import base64
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen_realtime import ASRClient, LiveTranslateClient, OmniClient, TTSClient, families
+from qwen_realtime import ASRClient, LiveTranslateClient, OmniClient, RealtimeClient, TTSClient, families
 from qwen_realtime.errors import ConfigError, ConnectionClosed, ServerError, WaitTimeout
 
 from .data import base64_of
@@ -42,6 +43,13 @@ def connected(peers: Callable[..., Any], clients: Callable[..., Any]) -> Callabl
         return clients(peer, kind, **options).connect(), peer.link()
 
     return connect
+
+
+@pytest.mark.parametrize("kind", [TTSClient, ASRClient, OmniClient, LiveTranslateClient])
+def test_all_clients_are_made_with_the_same_arguments(kind: type[RealtimeClient]) -> None:
+    """Editors and ``help()`` show them for each."""
+    assert inspect.signature(kind) == inspect.signature(RealtimeClient)
+    assert inspect.signature(kind).parameters["connect_timeout"].default == 10.0
 
 
 class TestEveryVerb:
