@@ -13,6 +13,7 @@
     ├── WaitTimeout (TimeoutError)            what was waited for did not come in time
     ├── ServerError                           the server sent an ``error`` event
     ├── ProtocolError                         what the server sent cannot be
+    │   └── ProtocolViolation (ConnectionClosed)  … and so the connection was closed
     ├── WouldDeadlock (RuntimeError)          a wait inside a handler that only its return could end
     └── AudioError
         ├── AudioUnavailable (ImportError)    the audio library is missing: the line that installs it
@@ -158,6 +159,10 @@ class ServerError(RealtimeError):
 
 class ProtocolError(RealtimeError):
     """What the server sent cannot be: not JSON, not UTF-8, a binary frame, over the size limit."""
+
+
+class ProtocolViolation(ConnectionClosed, ProtocolError):
+    """The connection was closed because of what the server sent: both errors at once, for whoever catches either."""
 
 
 class WouldDeadlock(RealtimeError, RuntimeError):

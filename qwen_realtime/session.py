@@ -25,7 +25,15 @@ from .connection import Connection
 from .dialing import Deadline
 from .dispatch import PATIENCE_S, SLICE_S, Dispatcher
 from .endpoints import Endpoint, KeySource
-from .errors import ConfigError, ConnectionClosed, ConnectTimeout, RealtimeError, WaitTimeout
+from .errors import (
+    ConfigError,
+    ConnectionClosed,
+    ConnectTimeout,
+    ProtocolError,
+    ProtocolViolation,
+    RealtimeError,
+    WaitTimeout,
+)
 from .events import (
     ClientEvent,
     CloseInfo,
@@ -478,7 +486,8 @@ class Session:
         if info is None:
             return ConnectionClosed("the client is closing" if self._state is State.CLOSING else "not connected yet")
         told = f"{info.code} {info.reason}".strip() if info.code is not None else info.reason
-        error = ConnectionClosed(
+        kind = ProtocolViolation if isinstance(info.error, ProtocolError) else ConnectionClosed
+        error = kind(
             f"the connection was closed by the {info.by}" + (f": {told}" if told else ""),
             hint="" if isinstance(info.error, RealtimeError) else "a closed client is not reopened: make a new one",
             code=info.code,

@@ -163,10 +163,12 @@ class TestConnecting:
     def test_garbage_in_place_of_the_greeting_is_raised(
         self, peers: Callable[..., Any], clients: Callable[..., Any]
     ) -> None:
-        """The cause is a ``ProtocolError``."""
+        """Also to those who catch a ``ProtocolError``, which is the cause."""
         client = clients(peers(lambda link: (link.accept(), link.text("garbage"), link.read_on())))
-        with pytest.raises(ConnectionClosed, match="not JSON") as caught:
+        with pytest.raises(ProtocolError, match="not JSON") as caught:
             client.connect()
+        assert isinstance(caught.value, ConnectionClosed)
+        assert (caught.value.code, caught.value.by) == (1002, "client")
         assert isinstance(caught.value.__cause__, ProtocolError)
 
     def test_closing_from_another_thread_ends_it(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
