@@ -64,6 +64,7 @@ class _InOrder(click.Group):
     is_eager=True,
     help="Print the script that completes commands; see above.",
 )
+@click.option("--debug", is_flag=True, expose_value=False, help="As after the command: the log, and tracebacks.")
 def cli() -> None:
     """Qwen realtime speech from the command line.
 

@@ -71,8 +71,9 @@ def test_a_failure_is_status_1_and_one_line_with_a_hint(cli: Cli, tmp_path: Path
 
 def test_tracebacks_are_for_debugging(cli: Cli, server: LocalServer, tmp_path: Path) -> None:
     """Without --debug there is none, whatever goes wrong."""
-    for flag, there in (("--debug", True), (None, False)):
-        result = cli(*filter(None, ["say", "x", "-o", str(tmp_path / "no" / "x.wav"), flag]))
+    failing = ["say", "x", "-o", str(tmp_path / "no" / "x.wav")]
+    for line, there in ((["--debug", *failing], True), ([*failing, "--debug"], True), (failing, False)):
+        result = cli(*line)
         assert result.status == 1
         assert ("Traceback" in result.err) is there
         assert "No such file or directory" in result.err
