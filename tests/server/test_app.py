@@ -39,6 +39,26 @@ def server(engines: StubEngines) -> Iterator[LocalServer]:
         yield made
 
 
+@pytest.mark.parametrize(
+    ("model", "event", "field"),
+    [
+        (TTS, "session.update", "session"),
+        (TTS, "input_text_buffer.append", "text"),
+        (ASR, "input_audio_buffer.append", "audio"),
+        (OMNI, "conversation.item.create", "item"),
+    ],
+)
+def test_a_required_field_that_is_missing_is_an_error(server: LocalServer, model: str, event: str, field: str) -> None:
+    """And the event counts for nothing: the settings can still be changed."""
+    with Wire(server, model) as wire:
+        wire.send(event)
+        error = wire.until("error")["error"]
+        assert error["message"] == f"Missing required parameter: '{field}'."
+        assert (error["code"], error["param"]) == ("missing_required_parameter", field)
+        wire.send("session.update", session={})
+        wire.until("session.updated")
+
+
 def refusal(server: LocalServer, model: str = TTS, key: str = "any") -> tuple[int, dict[str, Any], dict[str, str]]:
     """How a handshake is refused: status, error object, headers."""
     with pytest.raises(websocket.WebSocketBadStatusException) as caught:

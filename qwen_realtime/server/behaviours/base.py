@@ -19,6 +19,14 @@ Handlers = dict[type[ev.ClientEvent], Callable[[Any], None]]
 
 _STARTED = "Session update error: session already started or finished or failed."
 _IMAGE_FIRST = "Error append image before append audio."
+# What an event is nothing without; the pages mark these fields as required.
+_REQUIRED: dict[type[ev.ClientEvent], str] = {
+    ev.SessionUpdate: "session",
+    ev.InputTextBufferAppend: "text",
+    ev.InputAudioBufferAppend: "audio",
+    ev.InputImageBufferAppend: "image",
+    ev.ConversationItemCreate: "item",
+}
 
 
 class Behaviour:
@@ -51,6 +59,11 @@ class Behaviour:
         refusal = self.host.state.refusal(type(event))
         if refusal:
             self.refuse(event, refusal)
+            return
+        field = _REQUIRED.get(type(event))
+        if field and not getattr(event, field) and field not in event.raw:
+            message = f"Missing required parameter: '{field}'."
+            self.fail(event, message, code="missing_required_parameter", param=field)
             return
         self.host.state.advance(event)
         self.handlers[type(event)](event)
