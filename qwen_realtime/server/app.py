@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .admission import PATH
 from .behaviours.host import EngineSet, Options
-from .faults import Fault, FaultPlan
+from .faults import FaultPlan, FaultSpec
 from .link import Link
 from .record import SessionRecord
 from .session import ServerSession
@@ -52,7 +52,7 @@ class LocalServer:
         host: address to listen on; loopback unless you say otherwise.
         api_key: the only key to accept; ``None`` accepts any that is not empty.
         tls: serve ``wss://`` with this context.
-        faults: what is to go wrong; see :mod:`.faults`.
+        faults: what is to go wrong, each a fault, its name, or a mapping; see :mod:`.faults`.
         pace: how fast sound leaves: 0 as fast as it is made, 1 in real time, 2 twice as fast.
         engines: shared engines, which stay open; ``None`` makes its own at the first use and closes them.
         max_message_bytes: a longer client message closes the connection with 1009.
@@ -76,7 +76,7 @@ class LocalServer:
         host: str = "127.0.0.1",
         api_key: str | None = None,
         tls: ssl.SSLContext | None = None,
-        faults: Sequence[Fault] | None = None,
+        faults: Iterable[FaultSpec] | FaultSpec | None = None,
         pace: float = 0.0,
         engines: Engines | EngineSet | None = None,
         max_message_bytes: int = _MAX_MESSAGE_BYTES,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import websocket
 
+from qwen_realtime.errors import ConfigError
 from qwen_realtime.server import (
     BinaryFrame,
     CloseWith,
@@ -26,6 +27,7 @@ from qwen_realtime.server import (
     LocalServer,
     LongReason,
     MalformedJson,
+    NoPong,
     OddAudio,
     Oversized,
     RateLimit,
@@ -262,6 +264,48 @@ def test_events_can_be_left_out_and_doubled() -> None:
         first, second = (event for event in wire.events if event["type"] == "response.done")
         assert first["event_id"] != second["event_id"]
         assert first["response"] == second["response"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        (NoPong, NoPong()),
+        ("no pong", NoPong()),
+        ("cut mid-frame", CutMidFrame()),
+        ("CutMidFrame", CutMidFrame()),
+        ("malformed JSON", MalformedJson()),
+        ("invalid UTF-8", InvalidUtf8()),
+        ("unknown event", UnknownType()),
+        ("late delta after cancel", LateDelta()),
+        ("odd-sized audio", OddAudio()),
+        ("rate_limit", RateLimit()),
+        ({"fault": "reject", "status": 429, "retry_after": 0.2}, Reject(status=429, retry_after=0.2)),
+        ({"fault": Reset, "nth": 3}, Reset(nth=3)),
+    ],
+    ids=str,
+)
+def test_a_fault_can_be_named_or_written_as_an_object(spec: Any, fault: Fault) -> None:
+    """For lists out of a file; and one fault needs no list."""
+    assert FaultPlan([spec, Drop()]).faults == (fault, Drop())
+    assert FaultPlan(spec).faults == (fault,)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("stal", "did you mean Stall"),
+        ("zzz", "there are Reject, Silent"),
+        (5, "5 is no fault"),
+        (int, "is no fault"),
+        ({"status": 429}, "is no fault"),
+        ({"fault": "reset", "seconds": 3}, "Reset cannot be made so"),
+    ],
+    ids=str,
+)
+def test_what_is_no_fault_is_refused_at_once(spec: Any, told: str) -> None:
+    """Not in the middle of a session."""
+    with pytest.raises(ConfigError, match=told):
+        LocalServer(faults=[spec])
 
 
 def test_faults_happen_as_often_as_asked() -> None:
