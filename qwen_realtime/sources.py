@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from .audio.bytes import OddByteCarry, pcm_bytes
 from .errors import ConfigError
@@ -13,9 +14,9 @@ from .results import Speech
 if TYPE_CHECKING:
     from .audio.bytes import Audio
 
-    AudioSource: TypeAlias = str | os.PathLike[str] | bytes | Speech | Audio | Iterable[Audio]
+    AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Speech | Audio | Iterable[Audio]
 else:  # for those who read annotations at run time: a type is no reason to import numpy
-    AudioSource = str | os.PathLike[str] | bytes | Speech | Iterable[object]
+    AudioSource = str | os.PathLike[str] | bytes | BinaryIO | Speech | Iterable[object]
 
 __all__ = ["AudioSource", "pcm_blocks"]
 
@@ -24,8 +25,8 @@ def pcm_blocks(source: AudioSource, sample_rate: int, block_ms: int = 100) -> It
     """Cut a source into blocks of int16 mono PCM.
 
     Args:
-        source: the path or the bytes of a sound file of any rate and channel count, WAV or, with the extra ``codecs``,
-            nearly any other kind; a :class:`~.results.Speech`; a numpy array (int16, or float32 within −1…1) or
+        source: the path, the bytes or the open file of a sound file of any rate and channel count, WAV or, with the
+            extra ``codecs``, nearly any other kind; a :class:`~.results.Speech`; a numpy array (int16, or float32 within −1…1) or
             bytes-like PCM already at ``sample_rate``; or an iterable of such PCM, for example a microphone.
         sample_rate: what the session reads, Hz.
         block_ms: the length of a block; the last may be shorter.
@@ -35,6 +36,8 @@ def pcm_blocks(source: AudioSource, sample_rate: int, block_ms: int = 100) -> It
         AudioError: it is compressed speech that cannot be decoded.
     """
     size = sample_rate * block_ms // 1000 * 2
+    if isinstance(source, io.IOBase):  # iterating over it would give lines
+        source = source.read()
     if isinstance(source, Iterable) and not _whole(source):
         yield from _regrouped(source, size)
         return

@@ -32,6 +32,7 @@ def _wav(pcm: bytes, rate: int = 16000, channels: int = 1) -> bytes:
     "source",
     [
         _wav(PCM),
+        io.BytesIO(_wav(PCM)),
         bytearray(PCM),
         memoryview(PCM),
         np.frombuffer(PCM, dtype=np.int16),
@@ -83,7 +84,7 @@ def test_compressed_sound_is_a_source(audio_format: str, tmp_path: Path) -> None
         assert sum(map(len, pcm_blocks(source, 16000))) == pytest.approx(32000, abs=4000)
 
 
-@pytest.mark.parametrize("source", [b"raw pcm", object(), 7, None, [1, 2], ["text"]], ids=repr)
+@pytest.mark.parametrize("source", [b"raw pcm", io.StringIO("text"), object(), 7, None, [1, 2], ["text"]], ids=repr)
 def test_what_is_no_source_is_refused(source: Any) -> None:
     """With what to pass instead."""
     with pytest.raises(ConfigError) as caught:
