@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class _Pace:
+class Pace:
     """Makes a caller wait as long as the samples it handed over last, ``speed`` times faster, or not at all."""
 
     def __init__(self, speed: float | None) -> None:
@@ -26,6 +26,7 @@ class _Pace:
         self._due = 0.0
 
     def follow(self, seconds: float) -> None:
+        """Wait until sound of that length, handed over now, would have passed."""
         if self._speed is None:
             return
         now = time.monotonic()
@@ -66,7 +67,7 @@ class MemoryOutput:
         self._wanted_rate = sample_rate
         self._channels = channels
         self._keep = keep
-        self._pace = _Pace(speed)
+        self._pace = Pace(speed)
         self._rate = sample_rate or 24000
         # Guards everything below and the counts above; `grant`, `let_go`, `unplug` and each write notify it.
         self._changed = threading.Condition()
@@ -228,7 +229,7 @@ class ArrayInput:
         self.overflows = 0
         self._samples = samples
         self._rate = sample_rate
-        self._pace = _Pace(speed)
+        self._pace = Pace(speed)
         self._block = 0
         self._at = 0
         self._changed = threading.Condition()  # guards `_lost` and `_refusals`; the reader waits for nothing here

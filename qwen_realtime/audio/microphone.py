@@ -13,6 +13,7 @@ import numpy as np
 from qwen_realtime.audio.devices import PyAudioInput, load_pyaudio
 from qwen_realtime.audio.lost import LostDevice
 from qwen_realtime.audio.pcm import Resampler, mix_to_mono
+from qwen_realtime.audio.standins import as_input
 from qwen_realtime.errors import AudioError, ConfigError, DeviceError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from qwen_realtime.audio.ports import AudioInput
+    from qwen_realtime.audio.standins import InputLike
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class Microphone:
         sample_rate: of the blocks, in Hz.
         device: index of an input device or part of its name; ``None`` is the system's default.
         block_ms: length of the blocks; only the last one may be shorter.
-        source: is heard instead of a device: see ``AudioInput``, and ``ArrayInput`` and ``WavInput`` beside it.
+        source: is heard instead of a device: see ``AudioInput``, and ``ArrayInput`` and ``WavInput`` beside it; or, at
+            a device's pace, WAV (path, bytes or open file), an array, or an iterable of blocks.
         queue_s: how much may wait to be taken, in seconds.
 
     Raises:
@@ -58,7 +60,7 @@ class Microphone:
         *,
         device: int | str | None = None,
         block_ms: float = 100,
-        source: AudioInput | None = None,
+        source: InputLike | None = None,
         queue_s: float = 10.0,
     ) -> None:
         if not (1000 <= sample_rate <= 768_000 and 5 <= block_ms <= 10_000 and queue_s > 0):
@@ -69,7 +71,7 @@ class Microphone:
         self.sample_rate = sample_rate
         self.block_ms = block_ms
         self._needs_pyaudio = source is None
-        self._input = source or PyAudioInput(device)  # its thread's only
+        self._input = PyAudioInput(device) if source is None else as_input(source, sample_rate)  # its thread's only
         self._block = max(1, round(sample_rate * block_ms / 1000))
 
         # Guards everything below; held for a moment only. Each block, the end and `close` notify it.

@@ -13,6 +13,7 @@ from qwen_realtime.audio.devices import PyAudioOutput, load_pyaudio
 from qwen_realtime.audio.lost import LostDevice
 from qwen_realtime.audio.schedule import REST, Block, Playout, Schedule
 from qwen_realtime.audio.speaker import Speaker
+from qwen_realtime.audio.standins import as_output
 from qwen_realtime.errors import AudioError, ConfigError, DeviceError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from qwen_realtime.audio.bytes import Audio
-    from qwen_realtime.audio.ports import AudioOutput
+    from qwen_realtime.audio.standins import OutputLike
     from qwen_realtime.audio.tracks import Tag
     from qwen_realtime.audio.wav import WavWriter
 
@@ -57,7 +58,8 @@ class AudioPlayer:
             first ``write``, or by ``start`` or ``with``.
         block_ms: how much is given to the device at a time.
         prebuffer_ms: how much must wait before playing starts.
-        output: plays instead of a device: see ``AudioOutput``, and ``MemoryOutput`` and ``FileOutput`` beside it.
+        output: plays instead of a device: see ``AudioOutput``, and ``MemoryOutput`` and ``FileOutput`` beside it; or
+            the path of a WAV file, or what takes bytes: a function, or an object with ``write``.
         tee: a path for a WAV file, or a ``WavWriter``: gets what is played, without the silence between.
         limit_s: how much may wait, in seconds.
 
@@ -77,7 +79,7 @@ class AudioPlayer:
         device: int | str | None = None,
         block_ms: float = 20,
         prebuffer_ms: float = 60,
-        output: AudioOutput | None = None,
+        output: OutputLike | None = None,
         tee: str | os.PathLike[str] | WavWriter | None = None,
         limit_s: float = 3600.0,
     ) -> None:
@@ -88,7 +90,8 @@ class AudioPlayer:
             )
         self.sample_rate = sample_rate
         self._needs_pyaudio = output is None
-        self._speaker = Speaker(output or PyAudioOutput(device), sample_rate, block_ms, tee)  # its thread's only
+        device_or_other = PyAudioOutput(device) if output is None else as_output(output)
+        self._speaker = Speaker(device_or_other, sample_rate, block_ms, tee)  # its thread's only
 
         # Guards everything below. Held for bookkeeping and copying only, never while a device is at work. Whoever
         # changes something that the thread, `start` or `drain` waits for notifies it.

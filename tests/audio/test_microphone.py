@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +55,65 @@ def test_a_wav_file_can_speak() -> None:
     microphone = Microphone(8000, source=WavInput(wav_bytes(sound, 8000), speed=None))
     assert b"".join(microphone) == sound.tobytes()
     microphone.close()
+
+
+@pytest.mark.parametrize(
+    "kind", ["path", "name", "bytes", "file", "array", "floats", "bytearray", "list", "generator of odd blocks"]
+)
+def test_files_arrays_and_blocks_can_speak(kind: str, tmp_path: Path) -> None:
+    """Without a class around them."""
+    sound = noise(0.2, RATE)
+    pcm, path = sound.tobytes(), tmp_path / "speech.wav"
+    path.write_bytes(wav_bytes(sound, RATE))
+    sources: dict[str, Any] = {
+        "path": path,
+        "name": str(path),
+        "bytes": path.read_bytes(),
+        "file": io.BytesIO(path.read_bytes()),
+        "array": sound,
+        "floats": sound.astype(np.float32) / 32768,
+        "bytearray": bytearray(pcm),
+        "list": [pcm[:4000], sound[2000:]],
+        "generator of odd blocks": (pcm[at : at + 999] for at in range(0, len(pcm), 999)),
+    }
+    with Microphone(source=sources[kind]) as microphone:
+        heard = np.frombuffer(b"".join(microphone), np.int16)
+    assert len(heard) == len(sound)
+    assert np.abs(heard.astype(int) - sound).max() <= 1
+
+
+class _Forgetful:
+    """An input without ``close``."""
+
+    overflows = 0
+
+    def open(self, sample_rate: int, block_ms: float) -> None:
+        """Open."""
+
+    def read(self) -> None:
+        """Read."""
+
+
+@pytest.mark.parametrize("source", [7, object(), _Forgetful()], ids=lambda source: type(source).__name__)
+def test_what_is_no_source_is_refused_at_once(source: Any) -> None:
+    """Not on a thread, where nobody hears of it."""
+    with pytest.raises(ConfigError, match="is no sound source: it has no") as caught:
+        Microphone(source=source)
+    assert caught.value.hint
+
+
+def test_a_source_that_raises_is_a_device_error(caplog: pytest.LogCaptureFixture) -> None:
+    """What came before it is heard."""
+
+    def blocks() -> Iterator[bytes]:
+        yield bytes(3200)
+        raise OSError("the line is dead")
+
+    with Microphone(source=blocks()) as microphone:
+        assert len(microphone.read() or b"") == 3200
+        with pytest.raises(DeviceError, match="the line is dead"):
+            microphone.read()
+    assert "no microphone any more" in caplog.text
 
 
 def test_blocks_come_at_their_pace() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -402,6 +403,47 @@ def test_playing_into_a_file(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="cannot write"):
         broken.start()
     broken.close()
+
+
+class _Sink:
+    """Takes bytes, and can do nothing else; empty, and so false."""
+
+    def __init__(self) -> None:
+        self.pcm = b""
+
+    def __len__(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> int:
+        """Keep them."""
+        self.pcm += data
+        return len(data)
+
+
+class _Forgetful(_Sink):
+    """Opens, but never rests."""
+
+    def open(self, sample_rate: int, block_ms: float) -> None:
+        """Open."""
+
+
+def test_what_takes_bytes_is_an_output() -> None:
+    """An object with ``write``, an open file, which stays open, and a function."""
+    sound, sink, file, blocks = noise(0.3, RATE), _Sink(), io.BytesIO(), list[bytes]()
+    for output in (sink, file, blocks.append):
+        with AudioPlayer(output=output) as player:
+            player.write(sound)
+        assert player.underruns == 0
+    for pcm in (sink.pcm, file.getvalue(), b"".join(blocks)):
+        assert find(np.frombuffer(pcm, np.int16), sound) >= 0
+
+
+@pytest.mark.parametrize("output", [7, object(), _Forgetful()], ids=lambda output: type(output).__name__)
+def test_what_is_no_output_is_refused_at_once(output: Any) -> None:
+    """Not on a thread, where nobody hears of it."""
+    with pytest.raises(ConfigError, match="is no sound output: it has no") as caught:
+        AudioPlayer(output=output)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("setting", [{"sample_rate": 0}, {"block_ms": 0}, {"prebuffer_ms": -1}])
