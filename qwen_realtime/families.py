@@ -247,7 +247,7 @@ class _ListeningClient(RealtimeClient):
         """Send a whole source; blocks until it is sent.
 
         Args:
-            source: the path or bytes of a sound file (WAV; with the extra ``codecs`` nearly any), a ``Speech``, an
+            source: the path, bytes or open file of sound (WAV; with the extra ``codecs`` nearly any), a ``Speech``, an
                 array at :attr:`input_rate`, or an iterable of PCM blocks.
             pace: ``"realtime"``, or ``"fast"``: fifty times that, which the service still takes.
             trailing_silence_ms: silence to send after it, without which voice activity detection does not see the

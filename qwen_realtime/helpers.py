@@ -91,7 +91,7 @@ def transcribe(
     """Turn a recording into text.
 
     Args:
-        source: the path or bytes of a sound file (WAV; with the extra ``codecs`` nearly any), a ``Speech``, a numpy
+        source: the path, bytes or open file of sound (WAV; with the extra ``codecs`` nearly any), a ``Speech``, a numpy
             array at 16 kHz, or an iterable of PCM blocks.
         language: the language spoken, such as ``"en"``; detected where left out.
         pace: ``"fast"``, or ``"realtime"``.

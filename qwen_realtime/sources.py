@@ -26,8 +26,9 @@ def pcm_blocks(source: AudioSource, sample_rate: int, block_ms: int = 100) -> It
 
     Args:
         source: the path, the bytes or the open file of a sound file of any rate and channel count, WAV or, with the
-            extra ``codecs``, nearly any other kind; a :class:`~.results.Speech`; a numpy array (int16, or float32 within −1…1) or
-            bytes-like PCM already at ``sample_rate``; or an iterable of such PCM, for example a microphone.
+            extra ``codecs``, nearly any other kind; a :class:`~.results.Speech`; a numpy array (int16, or float32
+            within −1…1) or bytes-like PCM already at ``sample_rate``; or an iterable of such PCM, for example a
+            microphone.
         sample_rate: what the session reads, Hz.
         block_ms: the length of a block; the last may be shorter.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from qwen_realtime.audio.ports import AudioInput, AudioOutput, DeviceFormat
 from qwen_realtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from numpy.typing import NDArray
 
     from qwen_realtime.audio.bytes import Audio
+else:  # for those who read annotations at run time
+    Audio = bytes | bytearray | memoryview | np.ndarray
 
 __all__ = ["BlocksInput", "InputLike", "OutputLike", "WriterOutput", "as_input", "as_output"]
 
@@ -31,8 +31,8 @@ class Writer(Protocol):
         """Take it."""
 
 
-OutputLike: TypeAlias = "AudioOutput | str | os.PathLike[str] | Writer | Callable[[bytes], object]"
-InputLike: TypeAlias = "AudioInput | str | os.PathLike[str] | bytes | BinaryIO | Audio | Iterable[Audio]"
+OutputLike: TypeAlias = AudioOutput | str | os.PathLike[str] | Writer | Callable[[bytes], object]
+InputLike: TypeAlias = AudioInput | str | os.PathLike[str] | bytes | BinaryIO | Audio | Iterable[Audio]
 
 _OUTPUT = ("latency_ms", "open", "write", "rest", "close")
 _INPUT = ("overflows", "open", "read", "close")
