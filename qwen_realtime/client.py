@@ -45,6 +45,13 @@ def _require_positive(**options: object) -> None:
             raise ConfigError(f"{name} is a number above 0, not {value!r}")
 
 
+def _require_kind(*kinds: type, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None and not isinstance(value, kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ConfigError(f"{name} is a {names}, not a {type(value).__name__}")
+
+
 class RealtimeClient(ResumableSession):
     """Base of the four clients; one object is one connection and one session.
 
@@ -103,6 +110,10 @@ class RealtimeClient(ResumableSession):
         trace: str | os.PathLike[str] | None = None,
         **setting_fields: Any,
     ) -> None:
+        _require_kind(str, model=model, url=url, workspace=workspace, proxy=proxy)
+        _require_kind(str, os.PathLike, trace=trace)
+        _require_kind(ssl.SSLContext, ssl_context=ssl_context)
+        _require_kind(ReconnectPolicy, reconnect=reconnect)
         self.model = DEFAULT_MODELS[self.family] if model is None else model
         self._profile = self._find_profile()
         self._strict = strict
@@ -404,6 +415,9 @@ class RealtimeClient(ResumableSession):
         if not isinstance(event, Mapping) or not isinstance(event.get("type"), str):
             raise ConfigError("an event is a client event or a mapping with a 'type'")
         message = {"event_id": self._next_id(), **event}
-        payload = json.dumps(message, ensure_ascii=False).encode()
+        try:
+            payload = json.dumps(message, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the event {event['type']} cannot be JSON: {error}") from error
         decoded = codec.decode_client(payload) if event["type"] in CLIENT_EVENTS else None
         self._transmit(decoded if isinstance(decoded, ClientEvent) else None, payload)

@@ -133,6 +133,8 @@ def _headers(family: Family, workspace: str | None, more: Mapping[str, str] | No
 
 def _printable(name: str, value: str) -> str:
     """A header's value, unless it would break out of its line."""
+    if not isinstance(value, str):
+        raise ConfigError(f"the header {name!r} is a str, not a {type(value).__name__}")
     if not (name + value).isprintable():
         raise ConfigError(f"the header {name!r} has characters that no header has")
     return value

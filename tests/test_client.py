@@ -220,6 +220,12 @@ class TestConnecting:
         ):
             with pytest.raises(ConfigError):
                 TTSClient(api_key="k", **options)
+        for name in ("model", "url", "workspace", "proxy", "trace", "ssl_context", "reconnect"):
+            of_a_wrong_kind: dict[str, Any] = {name: 5}
+            with pytest.raises(ConfigError, match=f"{name} is a .*, not a int"):
+                TTSClient(api_key="k", **of_a_wrong_kind)
+        with pytest.raises(ConfigError, match="'X-Tries' is a str"):
+            TTSClient(api_key="k", headers={"X-Tries": 5})  # type: ignore[dict-item]
         for option in ("connect_timeout", "close_timeout", "send_timeout", "ping_interval", "max_message_bytes"):
             for value in (0, -1.0, "5", True, float("inf"), float("nan")):
                 wrong: dict[str, Any] = {option: value}
@@ -316,7 +322,11 @@ class TestSending:
             client.append_text("late")
         client.finish(5)
 
-    @pytest.mark.parametrize("event", [{}, {"type": 5}, "session.finish", events.SessionFinished(), None], ids=repr)
+    @pytest.mark.parametrize(
+        "event",
+        [{}, {"type": 5}, "session.finish", events.SessionFinished(), None, {"type": "x", "a": b"\0"}],
+        ids=repr,
+    )
     def test_what_is_no_event_is_refused(
         self, peers: Callable[..., Any], clients: Callable[..., Any], event: Any
     ) -> None:
