@@ -12,7 +12,7 @@ from typing import Any, Union, cast
 
 import msgspec
 
-from .errors import ProtocolError
+from .errors import ConfigError, ProtocolError
 from .events import CLIENT_EVENTS, SERVER_EVENTS, UNSET, ClientEvent, Event, ServerEvent, UnknownEvent
 from .events.base import SOURCE
 
@@ -117,7 +117,17 @@ def encode(event: Event, event_id: str = "") -> bytes:
     Args:
         event: any event, yours or decoded.
         event_id: the id to give it, unless it has one.
+
+    Raises:
+        ConfigError: it holds what JSON cannot hold, such as half a surrogate pair.
     """
+    try:
+        return _encoded(event, event_id)
+    except (UnicodeEncodeError, TypeError) as error:
+        raise ConfigError(f"the event {event.type} cannot be JSON: {error}") from error
+
+
+def _encoded(event: Event, event_id: str) -> bytes:
     if isinstance(event, UnknownEvent) or SOURCE in event.__dict__:
         message = to_message(event)
         if event_id and not message.get("event_id"):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_realtime import codec, events
-from qwen_realtime.errors import ProtocolError
+from qwen_realtime.errors import ConfigError, ProtocolError
 
 from .data import CLIENT_EXAMPLES, PCM, SERVER_EXAMPLES, base64_of
 
@@ -282,6 +282,19 @@ class TestEncoding:
         }
         unknown = codec.decode_client(b'{"type":"unheard.of","event_id":""}')
         assert json.loads(codec.encode(unknown, "event_9")) == {"type": "unheard.of", "event_id": "event_9"}
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            events.InputTextBufferAppend(text="half a pair: \ud83d"),
+            events.ConversationItemCreate(item={"type": "message", "seen_by": object()}),
+        ],
+        ids=lambda event: event.type,
+    )
+    def test_what_json_cannot_hold_is_refused(self, event: events.Event) -> None:
+        """As an error of ours that names the event."""
+        with pytest.raises(ConfigError, match=f"{event.type} cannot be JSON"):
+            codec.encode(event)
 
     def test_what_is_unset_is_left_out(self) -> None:
         """``response.create`` without overrides has no ``response``."""
