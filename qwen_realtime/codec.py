@@ -24,6 +24,14 @@ _decode_client = msgspec.json.Decoder(Union[tuple(CLIENT_EVENTS.values())], stri
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
+# Fields whose null says no more than their absence.
+_BESIDE_CONTENT = frozenset(
+    """
+    event_id item_id response_id call_id id object status output_index content_index modalities output_audio_format
+    stash language emotion obfuscation
+    """.split()
+)
+
 
 def decode_server(data: bytes) -> ServerEvent:
     """Decode one message of the server.
@@ -38,7 +46,13 @@ def decode_server(data: bytes) -> ServerEvent:
     try:
         event = _decode_server(text)
     except (msgspec.MsgspecError, RecursionError) as error:
-        return _unknown(text, error)
+        unknown = _unknown(text, error)
+        if unknown.type not in SERVER_EVENTS:
+            return unknown
+        try:
+            event = _decode_server(_encode(_forgiven(unknown.message)))
+        except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+            return unknown
     event.__dict__[SOURCE] = text
     return cast(ServerEvent, event)
 
@@ -86,6 +100,26 @@ def _unknown(text: str, why: Exception) -> UnknownEvent:
         message=message,
         why=str(why) if declared else "not declared",
     )
+
+
+def _forgiven(value: Any) -> Any:
+    """A message without what need not cost its meaning: nulls beside the content, and an error told in another shape.
+
+    An event that nobody understands may be the one that somebody waits for.
+    """
+    if isinstance(value, list):
+        return [_forgiven(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    forgiven = {key: _forgiven(each) for key, each in value.items() if each is not None or key not in _BESIDE_CONTENT}
+    if value.get("type") == "error" and "error" in value:
+        detail = value["error"]
+        forgiven["error"] = _as_texts(detail) if isinstance(detail, dict) else _as_texts({"message": detail})
+    return forgiven
+
+
+def _as_texts(detail: dict[str, Any]) -> dict[str, Any]:
+    return {key: each if isinstance(each, str | None) else _encode(each).decode() for key, each in detail.items()}
 
 
 def to_message(event: Event) -> dict[str, Any]:

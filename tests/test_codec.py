@@ -195,6 +195,41 @@ def test_a_message_that_does_not_fit_its_class_still_arrives(misfit: dict[str, A
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "session.finished", "event_id": None},
+        {"type": "response.audio.delta", "delta": "QUJD", "content_index": None, "response_id": "resp_1"},
+        {"type": "response.done", "response": {"id": "resp_1", "status": None, "modalities": None, "more": [None]}},
+        {"type": "conversation.item.input_audio_transcription.text", "text": "so far", "stash": None},
+    ],
+    ids=lambda message: message["type"],
+)
+def test_a_null_beside_the_content_is_as_good_as_nothing(message: dict[str, Any]) -> None:
+    """The event is its class; ``raw`` is what came."""
+    event = codec.decode_server(json.dumps(message).encode())
+    assert type(event) is events.SERVER_EVENTS[message["type"]]
+    assert event.raw == message
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ({"code": 400, "message": "bad"}, ("400", "bad")),
+        ({"code": None, "message": {"why": "bad"}}, (None, '{"why":"bad"}')),
+        ("bad", (events.UNSET, "bad")),
+        (None, (events.UNSET, None)),
+    ],
+    ids=repr,
+)
+def test_an_error_in_another_shape_is_an_error(detail: Any, told: tuple[Any, Any]) -> None:
+    """Somebody waits for it, or for what it comes in place of."""
+    event = codec.decode_server(json.dumps({"type": "error", "error": detail}).encode())
+    assert isinstance(event, events.Error)
+    assert (event.error.code, event.error.message) == told
+    assert event.raw["error"] == detail
+
+
+@pytest.mark.parametrize(
     "payload",
     [
         b"",
