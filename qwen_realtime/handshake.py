@@ -5,8 +5,10 @@ The only file that knows websocket-client, which makes the handshake.
 
 from __future__ import annotations
 
+import math
 import socket
 import time
+from email.utils import parsedate_to_datetime
 from http.cookies import CookieError
 from typing import Any
 
@@ -194,7 +196,14 @@ def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: byt
 
 
 def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text or ""))
-    except ValueError:
+    """The seconds to wait that a ``Retry-After`` header means: a number of them, or a date."""
+    if not text:
         return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

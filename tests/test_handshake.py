@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -37,7 +39,7 @@ class TestTheHandshake:
         )
         assert "region='cn'" in _refused(endpoint, 401, {}, b"", KEY).hint
 
-    @pytest.mark.parametrize(("told", "wait"), [("3", 3.0), ("0.5", 0.5), ("soon", None), ("-1", 0.0)])
+    @pytest.mark.parametrize(("told", "wait"), [("3", 3.0), ("0.5", 0.5), ("soon", None), ("-1", 0.0), ("inf", None)])
     def test_too_many_requests_say_how_long_to_wait(
         self, peers: Callable[..., Any], told: str, wait: float | None
     ) -> None:
@@ -45,6 +47,13 @@ class TestTheHandshake:
         error = failure(peers(lambda link: link.answer("429 Too Many Requests", b"", Retry_After=told)).url)
         assert isinstance(error, RateLimitError)
         assert (error.status, error.retry_after) == (429, wait)
+
+    def test_until_when_to_wait_may_be_a_date(self, peers: Callable[..., Any]) -> None:
+        """The other form that HTTP has; one that is past means now."""
+        for told, least, most in ((formatdate(time.time() + 60, usegmt=True), 50, 60), (formatdate(0), 0, 0)):
+            error = failure(peers(lambda link, told=told: link.answer("429 No", b"", Retry_After=told)).url)
+            assert isinstance(error, RateLimitError)
+            assert least <= (error.retry_after or 0) <= most
 
     @pytest.mark.parametrize("status", [200, 204, 400, 404, 500, 503])
     def test_any_other_status_is_told_with_its_body(self, peers: Callable[..., Any], status: int) -> None:
