@@ -88,7 +88,7 @@ class LocalServer:
     ) -> None:
         if pace < 0 or max_sessions < 1 or session_limit_s < 0:
             raise ConfigError("pace and session_limit_s must not be negative, max_sessions must be at least 1")
-        self._wanted_port = port
+        self._port = port
         self._host = host
         self._tls = tls
         self.api_key = api_key
@@ -127,7 +127,8 @@ class LocalServer:
             if self._listening is not None:
                 return self
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            self._listening = socket.create_server((self._host, self._wanted_port), family=family, backlog=_BACKLOG)
+            self._listening = socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+            self._port = int(self._listening.getsockname()[1])
             self._wake = socket.socketpair()
             self._accepting = threading.Thread(
                 target=self._accept, args=(self._listening, self._wake[1]), name="qwen-server-accept", daemon=True
@@ -175,9 +176,8 @@ class LocalServer:
 
     @property
     def port(self) -> int:
-        """The TCP port; the wanted one before :meth:`start`."""
-        listening = self._listening
-        return int(listening.getsockname()[1]) if listening is not None else self._wanted_port
+        """The TCP port, also after :meth:`close`; the wanted one before :meth:`start`."""
+        return self._port
 
     @property
     def url(self) -> str:

@@ -367,6 +367,15 @@ def test_tls_is_served_under_the_name_of_this_machine() -> None:
             assert wire.receive()["type"] == "session.created"
 
 
+def test_the_port_is_remembered_after_the_end(engines: StubEngines) -> None:
+    """Another server can take its place, for clients that come back."""
+    with LocalServer(engines=engines) as first:
+        url = first.url
+    assert first.url == url
+    with LocalServer(first.port, engines=engines) as second:
+        assert second.url == url
+
+
 def test_the_port_can_be_chosen(server: LocalServer) -> None:
     """And is refused where it is taken."""
     with pytest.raises(OSError):  # noqa: PT011 - which error it is depends on the system
