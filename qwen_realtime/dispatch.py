@@ -166,10 +166,10 @@ class Dispatcher:
                     break
                 self._deliver(event)
                 count += 1
-            else:
-                if not self.ended:
-                    self._mailbox.ring()  # there may be more
         finally:
+            if not self.ended:
+                self._mailbox.hush()  # what was rung for meanwhile has been delivered, or is reminded of
+                self._mailbox.remind()
             self._polling.release()
         return count
 

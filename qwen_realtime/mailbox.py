@@ -112,11 +112,16 @@ class Mailbox:
         return self._wake[0].fileno()
 
     def hush(self) -> None:
-        """Make the descriptor unreadable; to be called before emptying the box, so that no ring is missed."""
+        """Make the descriptor unreadable; emptying the box or :meth:`remind` must follow, so that no ring is missed."""
         if self._wake is not None:
             with suppress(BlockingIOError):
                 while self._wake[0].recv(4096):
                     pass
+
+    def remind(self) -> None:
+        """Make the descriptor readable again, where something waits that was rung for already."""
+        if not self._queue.empty():
+            self.ring()
 
     def ring(self) -> None:
         """Make the descriptor readable."""

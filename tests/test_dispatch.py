@@ -277,8 +277,31 @@ class TestManualDispatch:
         assert manual.poll(5, max_events=1) == 1
         assert select.select([manual], [], [], 0)[0] == [manual]
         assert manual.poll(5, max_events=1) == 1
-        assert manual.poll() == 0
         assert select.select([manual], [], [], 0)[0] == []
+        assert manual.poll() == 0
+
+    def test_what_comes_while_polling_leaves_nothing_to_be_woken_for(self, manual: Any) -> None:
+        """A loop that is woken for nothing turns for nothing."""
+        _poll_so_many(manual, 2)
+        manual.once("response.text.delta", lambda event: manual._dispatcher.put(event, 0))
+        manual._dispatcher.put(events.ResponseTextDelta(), 0)
+        assert manual.poll() == 2
+        assert select.select([manual], [], [], 0)[0] == []
+
+    def test_a_poll_that_a_handler_breaks_off_leaves_the_rest_to_be_woken_for(self, manual: Any) -> None:
+        """Ctrl-C in the midst of it, for example."""
+        _poll_so_many(manual, 2)
+
+        def stop(_: events.Event) -> None:
+            raise KeyboardInterrupt
+
+        manual.once("response.text.delta", stop)
+        for _ in range(2):
+            manual._dispatcher.put(events.ResponseTextDelta(), 0)
+        with pytest.raises(KeyboardInterrupt):
+            manual.poll()
+        assert select.select([manual], [], [], 0)[0] == [manual]
+        assert manual.poll() == 1
 
     def test_a_poll_waits_for_the_first_event_only(self, manual: Any) -> None:
         """And not longer than it was told."""
