@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -30,6 +31,21 @@ def test_connection_events_have_names_of_their_own() -> None:
     gone = events.Disconnected(info=info)
     assert (gone.type, gone.code, gone.reason, gone.by) == ("disconnected", 1007, "quota", "server")
     assert not set(events.CONNECTION_EVENTS) & set(REGISTERED)
+
+
+def test_a_handler_of_everything_can_treat_all_events_alike() -> None:
+    """Connection events too have a type, an id that is none, and a dict that JSON can hold."""
+    info = events.CloseInfo(by="network", error=OSError("it broke"))
+    lost = events.Lost(notes=("a tool's output",))
+    for event in (
+        events.Connected(session_id="sess_1"),
+        events.Disconnected(info=info),
+        events.Reconnecting(attempt=1, delay=0.5, cause=info),
+        events.Reconnected(attempts=1, lost=lost),
+    ):
+        assert (event.raw["type"], event.event_id) == (event.type, events.UNSET)
+        assert json.loads(json.dumps(event.raw))["type"] == event.type
+    assert events.Disconnected(info=info).raw["info"]["error"] == "it broke"
 
 
 def test_bases_take_whole_groups() -> None:

@@ -75,6 +75,16 @@ class ConnectionEvent(Event, frozen=True, kw_only=True):
         """The name under which handlers register, such as ``"disconnected"``."""
         return self.type_name
 
+    @property
+    def event_id(self) -> str | UnsetType:
+        """``UNSET``: ids are for the wire."""
+        return UNSET
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The fields as a dict, with the type; errors in words."""
+        return {"type": self.type, **msgspec.to_builtins(self, enc_hook=str)}
+
 
 class UnknownEvent(ServerEvent, frozen=True, kw_only=True):
     """A server event that no class declares, or one whose fields do not fit its class.
