@@ -68,7 +68,7 @@ DONE = {
 
 SERVER_CLOSED = "ConnectionClosed (server)"
 BROKEN = "ConnectionClosed (network)"
-GARBAGE = "ConnectionClosed from ProtocolError"
+GARBAGE = "ProtocolViolation"
 ERROR = "ServerError"
 SLOW = "WaitTimeout"
 
