@@ -5,6 +5,7 @@ The only file that knows websocket-client, which makes the handshake.
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 import time
@@ -167,7 +168,7 @@ def _http_answer(response: bytes) -> tuple[int, dict[str, str], bytes]:
 def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: bytes, key: str) -> HandshakeError:
     """The error for an HTTP answer in place of a handshake; a server that echoes the key does not get it shown."""
     text = body.decode("utf-8", "replace").replace(key, "***").strip()[:500]
-    told = f"HTTP {status}" + (f": {text}" if text else "")
+    told = f"HTTP {status}" + (f": {_said(text)}" if text else "")
     if status in (401, 403):
         other = {"intl": "cn", "cn": "intl"}.get(endpoint.region)
         hint = "check the key" + (
@@ -193,6 +194,16 @@ def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: byt
         )
     hint = "check the URL's path and the model's name" if status in (400, 404) else ""
     return HandshakeError(f"{endpoint.host} refused the connection: {told}", hint=hint, status=status, body=text)
+
+
+def _said(body: str) -> str:
+    """What a body says to people: the message in it, where it is JSON with one."""
+    try:
+        found = json.loads(body)
+        detail = found.get("error", found)
+        return str(detail["message"])
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return body
 
 
 def _seconds(text: str | None) -> float | None:

@@ -32,6 +32,24 @@ class TestTheHandshake:
         assert "Incorrect API key provided: ***" in error.body
         assert "key" in error.hint
 
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            (b'{"error": {"code": "x", "message": "No such model."}}', "HTTP 404: No such model."),
+            (b'{"code": "x", "message": "No such model."}', "HTTP 404: No such model."),
+            (b'{"error": "no"}', 'HTTP 404: {"error": "no"}'),
+            (b"[1]", "HTTP 404: [1]"),
+            (b"<html>", "HTTP 404: <html>"),
+        ],
+    )
+    def test_a_message_inside_json_is_told_without_the_json(
+        self, peers: Callable[..., Any], body: bytes, told: str
+    ) -> None:
+        """The body is kept as it came."""
+        error = failure(peers(lambda link: link.answer("404 No", body)).url)
+        assert error.message.endswith(told)
+        assert error.body == body.decode()
+
     def test_the_region_is_told_where_one_was_chosen(self) -> None:
         """A key of Beijing is refused in Singapore, and the hint knows it."""
         endpoint = resolve(
