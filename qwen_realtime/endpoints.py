@@ -102,7 +102,9 @@ def resolve(
     except ValueError as error:
         raise ConfigError(f"the URL {given!r} cannot be used: {error}") from error
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ConfigError(f"{given!r} is not a WebSocket URL", hint="it begins with wss:// (or ws:// on this machine)")
+        raise ConfigError(
+            f"{given!r} is not a WebSocket URL", hint="it begins with wss://, or on this machine with ws://"
+        )
     secure = parts.scheme == "wss"
     if not secure and not is_loopback(parts.hostname):
         warn(f"{parts.hostname}: ws:// sends the key unencrypted")

@@ -301,6 +301,14 @@ def test_unknown_models_are_told_from_misspelt_ones(server: LocalServer) -> None
     assert "session" in [finding.name for finding in examine(_setup(server, model="gpt-4"))]
 
 
+def test_an_impossible_url_is_a_finding_and_the_sound_is_examined_all_the_same() -> None:
+    """Not an exception in the middle of the list."""
+    found = list(examine(Setup(key=KEY, regions={"mine": "http://example"}, devices=list)))
+    assert [(each.name, each.status) for each in found[:3]] == [("key", "ok"), ("model", "ok"), ("url", "fail")]
+    assert "wss://" in found[2].remedy
+    assert found[-1].name == "devices"
+
+
 def test_other_refusals_are_passed_on(server: LocalServer) -> None:
     """Too many requests prove that the key is known; a server error proves nothing."""
     with LocalServer(faults=[RateLimit(times=0), Reject(status=429, times=0)]) as busy:

@@ -53,6 +53,11 @@ def examine(setup: Setup) -> Iterator[Finding]:
 
 
 def _network(setup: Setup, *, usable_key: bool) -> Iterator[Finding]:
+    try:
+        setup.endpoint()
+    except ConfigError as error:
+        yield Finding("url", "fail", error.message, error.hint)
+        return
     for check in (check_proxy, check_dns, check_tls):
         finding = check(setup)
         yield finding
