@@ -5,7 +5,10 @@ It needs the extra ``cli`` (click and rich). Nothing of the package imports it.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from typing import Any
 
 __all__ = ["main"]
 
@@ -15,6 +18,7 @@ def main() -> None:
 
     Status 0 is success only; 1 a failure, told in one line on stderr; 2 a wrong use; 130 Ctrl-C.
     """
+    before = _end_at_ctrl_c()
     try:
         import click  # noqa: F401 - whether it is there is the question
         import rich  # noqa: F401
@@ -23,4 +27,16 @@ def main() -> None:
         sys.exit(1)
     from .app import run
 
+    if before is not None:
+        signal.signal(signal.SIGINT, before)
     sys.exit(run(sys.argv[1:]))
+
+
+def _end_at_ctrl_c() -> Any:
+    """Let Ctrl-C end the program at once while it is being loaded; the handler to put back, if there was Python's.
+
+    An exception in the midst of somebody's import comes out as anything, with a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # as where a shell made it deaf
+        return None
+    return signal.signal(signal.SIGINT, lambda *_: os._exit(130))

@@ -189,6 +189,21 @@ def test_ctrl_c_ends_within_a_second_whatever_the_server_does(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("module", ["click", "qwen_realtime.cli.app"])
+def test_ctrl_c_while_it_is_being_loaded_leaves_no_traceback(module: str) -> None:
+    """Whatever is being imported."""
+    code = (
+        "import os, signal, sys\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "from qwen_realtime.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_second_ctrl_c_needs_no_patience(program: Program) -> None:
     """And what hangs in its farewell is cut off."""
     code = (
