@@ -89,7 +89,7 @@ def _player(screen: Screen, stack: ExitStack, device: str | None, play: bool | N
     if play is False:
         return None
     try:
-        return stack.enter_context(speakers(device, instead="or --no-play"))
+        return stack.enter_context(speakers(device, instead="or do without: --no-play"))
     except AudioError as error:
         if play or device:
             raise
@@ -99,7 +99,7 @@ def _player(screen: Screen, stack: ExitStack, device: str | None, play: bool | N
 
 def _microphone(screen: Screen, stack: ExitStack, device: str | None, *, required: bool) -> Any:
     try:
-        return stack.enter_context(microphone(16000, device))
+        return stack.enter_context(microphone(16000, device, instead="or write: --text"))
     except AudioError as error:
         if required:
             raise

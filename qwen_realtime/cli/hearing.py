@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..audio.system import hushed
 from ..client import RealtimeClient, State
 from ..errors import AudioError, AudioUnavailable, ConfigError
@@ -22,8 +20,9 @@ __all__ = [
     "device_of",
     "find_recordings",
     "keyboard_if_any",
+    "known_ending",
     "microphone",
-    "one_target",
+    "place_of",
     "speakers",
     "until_enter",
 ]
@@ -52,6 +51,22 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
         else:
             raise ConfigError(f"there is no file {path}", hint="check the path")
     return found
+
+
+def place_of(recording: Path, paths: Sequence[Path]) -> Path:
+    """Where a recording is below the folder that was named, so that its results can be there below another one."""
+    folders = [path for path in paths if path.is_dir() and recording.is_relative_to(path)]
+    return recording.relative_to(folders[0]) if folders else Path(recording.name)
+
+
+def known_ending(path: Path | None, *endings: str) -> None:
+    """Refuse a file whose name promises what would not be in it.
+
+    Raises:
+        ConfigError: its name ends in none of these, and in something.
+    """
+    if path is not None and path.suffix and path.suffix.lower() not in endings:
+        raise ConfigError(f"{path} has no format that is known", hint=f"end it in {', '.join(endings)}")
 
 
 def device_of(name: str | None) -> int | str | None:
@@ -163,13 +178,3 @@ def keyboard_if_any() -> Keyboard | None:
 def describe_end(keyboard: Keyboard | None) -> str:
     """How to end listening, for the user."""
     return "Enter ends" if keyboard else "Ctrl-C ends"
-
-
-def one_target(paths: Sequence[Path], output: Path | None) -> None:
-    """Refuse an output file for several inputs.
-
-    Raises:
-        UsageError: they would overwrite each other.
-    """
-    if output is not None and len(paths) > 1 and not output.is_dir() and output.suffix:
-        raise click.UsageError(f"{len(paths)} recordings need a folder after -o, not one file")

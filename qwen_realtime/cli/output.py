@@ -24,13 +24,15 @@ __all__ = ["Screen", "Status", "beside", "caption", "counted", "logging_to_stder
 
 # Arguments of the clients that are options here.
 _ARGUMENT = re.compile(r"\b(connect_timeout|device|model|proxy|region|trace|url|voice)=")
+# What only programmers can do.
+_IN_PYTHON = re.compile(r"; headerless PCM goes into .*")
 # What the package logs and then raises; it is told once.
 _RAISED = ("the server reports", "no sound any more", "no microphone any more")
 
 
 def _as_options(hint: str) -> str:
     """A hint to programmers as one to users: options in the place of arguments."""
-    hint = hint.replace("strict=False", "--set strict=false")
+    hint = _IN_PYTHON.sub("", hint).replace("strict=False", "--set strict=false")
     return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')} ", hint).strip()
 
 
@@ -100,10 +102,12 @@ class Screen:
         if self.as_json:
             return
         texts = [Text(column, style="dim") for column in columns]
-        wrapped = self.err.is_terminal
-        shown = beside(*texts) if len(texts) == 2 and wrapped else Text(" ").join(texts)
+        self.line(beside(*texts) if len(texts) == 2 and self.err.is_terminal else Text(" ").join(texts))
+
+    def line(self, shown: RenderableType) -> None:
+        """Tell something on stderr, where no terminal is also in one line."""
         with self._lock:
-            (self._live.console if self._live else self.err).print(shown, soft_wrap=not wrapped)
+            (self._live.console if self._live else self.err).print(shown, soft_wrap=not self.err.is_terminal)
 
     def result(self, shown: RenderableType = "", /, **fields: Any) -> None:
         """Give a result: a line for people, or its fields for machines."""

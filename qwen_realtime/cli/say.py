@@ -21,7 +21,7 @@ from ..families import TTSClient
 from ..hints import server_error
 from ..protocol import Family
 from ..results import format_of
-from .hearing import speakers
+from .hearing import known_ending, speakers
 from .options import Target, connecting, voice_option
 from .output import Screen, counted
 
@@ -55,6 +55,7 @@ def say(
     qwen-realtime say "Good morning." -o morning.wav
     some-language-model | qwen-realtime say
     """  # noqa: D301 - click's mark for lines that stay as they are is the character, not the letters
+    known_ending(output, ".wav", ".mp3", ".opus", ".ogg")
     pieces = _pieces(text, file)
     if output is None and play is False:
         raise click.UsageError("nothing to do: --no-play goes with -o FILE")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskProgress
 from rich.table import Column
 from rich.text import Text
 
-from ..errors import RealtimeError
+from ..errors import HandshakeError, RateLimitError, RealtimeError
 from ..events import (
     ConversationItemInputAudioTranscriptionCompleted,
     ConversationItemInputAudioTranscriptionFailed,
@@ -24,7 +24,7 @@ from ..hints import server_error
 from ..protocol import Family
 from ..results import Utterance
 from ..sources import pcm_blocks
-from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, one_target, until_enter
+from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, place_of, until_enter
 from .options import Target, connecting
 from .output import Screen, caption, counted, tell_error
 from .transcripts import FORMATS, format_of, rendered
@@ -58,31 +58,59 @@ def transcribe(
     Captions grow while it listens: bold is certain, dim may still change.
     """
     recordings = find_recordings(paths)
-    one_target(recordings, output)
     kind = format_of(kind, output)
+    targets = _targets(recordings, paths, output, kind)
     if language:
         target.options.setdefault("input_audio_transcription", {})["language"] = language
     with target.service("listening", live=not recordings) as where:
         if not recordings:
             return _from_microphone(target.screen, where, device, output, kind)
-        if output is not None and (len(recordings) > 1 or not output.suffix):
-            output.mkdir(parents=True, exist_ok=True)
         failed = 0
-        for number, path in enumerate(recordings, 1):
+        for number, (path, file) in enumerate(zip(recordings, targets, strict=True), 1):
             where_now = {**where, "trace": _numbered(where["trace"], number)} if where.get("trace") else where
             title = f"{number}/{len(recordings)} {path.name}" if len(recordings) > 1 else path.name
+            client = ASRClient(**where_now)  # a setting that cannot be is one for all recordings: it ends the command
             show = kind == "txt" and output is None
             if show and len(recordings) > 1:
                 target.screen.info(f"{path}:")
             try:
-                heard = _from_file(target.screen, where_now, path, pace, title, show=show)
-                _deliver(target.screen, heard, path, output, kind)
+                heard = _from_file(target.screen, client, path, pace, title, show=show)
+                failed += not _deliver(target.screen, heard, path, file, kind)
             except RealtimeError as error:
-                if len(recordings) == 1:
+                if len(recordings) == 1 or _is_for_all(error):
                     raise
                 failed += 1
-                tell_error(f"{path}: {error.message}", error.hint, kind=type(error).__name__)
+                told = error.message if error.message.startswith(str(path)) else f"{path}: {error.message}"
+                tell_error(told, error.hint, kind=type(error).__name__, as_json=target.screen.as_json)
         return 1 if failed else 0
+
+
+def _targets(recordings: list[Path], paths: tuple[Path, ...], output: Path | None, kind: str) -> list[Path | None]:
+    """Which file each transcript goes into, in folders made for them; ``None`` for stdout.
+
+    Raises:
+        UsageError: two would go into one.
+    """
+    if output is None:
+        return [None] * len(recordings)
+    if output.suffix and not output.is_dir():
+        if len(recordings) > 1:
+            raise click.UsageError(f"{len(recordings)} recordings need a folder after -o, not one file")
+        return [output]
+    taken: dict[Path, Path] = {}
+    for path in recordings:
+        file = output / place_of(path, paths).with_suffix(f".{kind}")
+        if file in taken:
+            raise click.UsageError(f"{taken[file]} and {path} would both become {file}: give each its own -o")
+        taken[file] = path
+    for file in taken:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return list(taken)
+
+
+def _is_for_all(error: RealtimeError) -> bool:
+    """Whether the server would refuse the next recording likewise: a wrong key, an unknown model."""
+    return isinstance(error, HandshakeError) and not isinstance(error, RateLimitError) and error.status < 500
 
 
 def _numbered(trace: Path, number: int) -> Path:
@@ -143,9 +171,9 @@ class _Captions:
         self.utterances[item] = utterance
         if utterance.error:
             self._screen.info(f"(not recognised: {utterance.error})")
-        elif self._screen.as_json:
+        if self._screen.as_json:
             self._screen.result(type="utterance", **{key: value for key, value in utterance._asdict().items() if value})
-        elif self._show:
+        elif self._show and utterance.text:
             self._screen.result(utterance.text)
 
 
@@ -169,9 +197,8 @@ def _progress(screen: Screen) -> Progress:
 
 
 def _from_file(
-    screen: Screen, where: dict[str, Any], path: Path, pace: Literal["fast", "realtime"], title: str, *, show: bool
+    screen: Screen, client: ASRClient, path: Path, pace: Literal["fast", "realtime"], title: str, *, show: bool
 ) -> tuple[tuple[Utterance, ...], float]:
-    client = ASRClient(**where)
     captions = _Captions(screen, client, show=show)
     blocks = list(pcm_blocks(path, 16000))  # reads the file: what is wrong with it is told before connecting
     total_ms = sum(map(len, blocks)) / 32
@@ -215,23 +242,31 @@ def _from_microphone(screen: Screen, where: dict[str, Any], device: str | None, 
                 mic.close()
                 feed.detach()
         finally:  # also what was heard before Ctrl-C
-            _deliver(screen, (captions.result, captions.heard_ms), Path("microphone"), output, kind)
-    return 0
+            file = output / f"microphone.{kind}" if output is not None and output.is_dir() else output
+            whole = _deliver(screen, (captions.result, captions.heard_ms), Path("microphone"), file, kind)
+    return 0 if whole else 1
 
 
 def _deliver(
     screen: Screen, heard: tuple[tuple[Utterance, ...], float], source: Path, output: Path | None, kind: str
-) -> None:
-    """Write the transcript to its file, or to stdout unless it was shown there as it grew."""
+) -> bool:
+    """Write the transcript to its file, or to stdout unless it was shown there as it grew; whether it is whole."""
     utterances, duration_ms = heard
     text = rendered(utterances, kind, source=str(source), duration_ms=duration_ms)
+    count = sum(bool(each.text) for each in utterances)
     if output is not None:
-        path = output / f"{source.stem}.{kind}" if output.is_dir() else output
-        path.write_text(text, encoding="utf-8")
-        screen.info(f"{counted(len(utterances), 'utterance')} in {duration_ms / 1000:.1f} s → {path}")
-        screen.result_for_machines(type="transcript", source=str(source), file=str(path), utterances=len(utterances))
+        output.write_text(text, encoding="utf-8")
+        screen.info(f"{counted(count, 'utterance')} in {duration_ms / 1000:.1f} s → {output}")
+        screen.result_for_machines(type="transcript", source=str(source), file=str(output), utterances=count)
     elif screen.as_json:
         whole = " ".join(each.text for each in utterances if each.text)
         screen.result(type="transcript", source=str(source), duration_ms=round(duration_ms), text=whole)
     elif kind != "txt":
         click.echo(text, nl=False)
+    elif not utterances:
+        screen.info(f"(nobody speaks in {duration_ms / 1000:.1f} s)" if duration_ms else "(nobody spoke)")
+    missing = len(utterances) - count
+    if missing:
+        what = f"{source}: {counted(missing, 'utterance')} of {len(utterances)} not recognised"
+        tell_error(what, "tell the language spoken: --language CODE", kind="NotRecognised", as_json=screen.as_json)
+    return not missing

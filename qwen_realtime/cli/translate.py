@@ -11,6 +11,7 @@ import click
 
 from ..events import (
     ConversationItemInputAudioTranscriptionCompleted,
+    ConversationItemInputAudioTranscriptionFailed,
     ConversationItemInputAudioTranscriptionText,
     ResponseAudioDelta,
     ResponseAudioTranscriptDone,
@@ -23,9 +24,17 @@ from ..hints import server_error
 from ..protocol import Family
 from ..sources import pcm_blocks
 from ..subtitles import SubtitleWriter
-from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, speakers, until_enter
+from .hearing import (
+    describe_end,
+    find_recordings,
+    keyboard_if_any,
+    known_ending,
+    microphone,
+    speakers,
+    until_enter,
+)
 from .options import Target, connecting, voice_option
-from .output import Screen, Status, caption, counted
+from .output import Screen, Status, caption, counted, tell_error
 
 __all__ = ["translate"]
 
@@ -61,9 +70,11 @@ def translate(
     device: str | None,
     input_device: str | None,
     voice: str | None,
-) -> None:
+) -> int:
     """Interpret sound files, folders of them, or (without any) the microphone. Shows both languages."""
     recordings = find_recordings(paths)
+    known_ending(output, ".wav")
+    known_ending(subtitles, ".srt", ".vtt")
     if text_only and (play or output or voice):
         raise click.UsageError("--text-only leaves nothing to play or to write")
     to_play = not text_only and (play if play is not None else not recordings and output is None)
@@ -79,7 +90,7 @@ def translate(
         lines = _Lines(target.screen, client, spoken or "", to)
         if subtitles is not None:
             stack.enter_context(SubtitleWriter(subtitles)).attach(client)
-        player = stack.enter_context(speakers(device, instead="or --no-play")) if to_play else None
+        player = stack.enter_context(speakers(device, instead="or do without: --no-play")) if to_play else None
         playing = player.attach(client) if player is not None else None
         if recordings:
             for path in recordings:
@@ -92,7 +103,8 @@ def translate(
         if player is not None and playing is not None:
             player.drain()
             playing.note_underruns()
-        lines.summary(output, subtitles)
+        lines.summary(output, subtitles, speech=not text_only)
+    return 1 if lines.failed else 0
 
 
 def _run_files(
@@ -151,8 +163,10 @@ class _Lines:
         self._writer: Any = None
         self._sound_bytes = 0
         self._texts = 0
+        self.failed = 0  # utterances that were not recognised
         client.on(ConversationItemInputAudioTranscriptionText, self._source_grows)
         client.on(ConversationItemInputAudioTranscriptionCompleted, self._source)
+        client.on(ConversationItemInputAudioTranscriptionFailed, self._not_recognised)
         client.on(ResponseTextText, self._grows)
         client.on(ResponseAudioTranscriptText, self._grows)
         client.on(ResponseTextDone, lambda event: self._translated(event.text))
@@ -176,6 +190,13 @@ class _Lines:
         if event.transcript.strip():
             self._screen.said(self._spoken, event.transcript, type="source")
 
+    def _not_recognised(self, event: ConversationItemInputAudioTranscriptionFailed) -> None:
+        self._screen.draft(None, "source")
+        self.failed += 1
+        why = event.error.message or "no reason given"
+        self._screen.info(f"(not recognised: {why})")
+        self._screen.result_for_machines(type="source", text="", error=why)
+
     def _grows(self, event: ResponseTextText | ResponseAudioTranscriptText) -> None:
         self._screen.draft(caption(event.text, event.stash, self._to), "translation")
 
@@ -190,12 +211,13 @@ class _Lines:
         if self._writer is not None:
             self._writer.write(event.delta)
 
-    def summary(self, output: Path | None, subtitles: Path | None) -> None:
+    def summary(self, output: Path | None, subtitles: Path | None, *, speech: bool) -> None:
+        """Close the file, and tell what there is, and what is missing."""
         if self._writer is not None:
             self._writer.close()
         seconds = self._sound_bytes / 2 / self._client.output_rate
         files = ", ".join(str(path) for path in (output, subtitles) if path is not None)
-        told = f"{counted(self._texts, 'translation')}, {seconds:.1f} s of speech"
+        told = counted(self._texts, "translation") + (f", {seconds:.1f} s of speech" if speech else "")
         self._screen.info(told + (f" → {files}" if files else ""))
         self._screen.result_for_machines(
             type="done",
@@ -204,3 +226,7 @@ class _Lines:
             file=str(output) if output else None,
             subtitles=str(subtitles) if subtitles else None,
         )
+        if self.failed:
+            what = f"{counted(self.failed, 'utterance')} not recognised"
+            hint = "tell the language spoken: --from CODE"
+            tell_error(what, hint, kind="NotRecognised", as_json=self._screen.as_json)

@@ -18,8 +18,9 @@ from qwen_realtime.audio import Device, read_wav, wav_bytes
 from qwen_realtime.cli.hearing import find_recordings
 from qwen_realtime.errors import ConfigError
 from qwen_realtime.server import LocalServer, Reject
+from qwen_realtime.server.engines import Engines
 
-from .conftest import Result
+from .conftest import KEY, Result
 
 Cli = Callable[..., Result]
 Program = Callable[..., "subprocess.Popen[Any]"]
@@ -73,6 +74,63 @@ def test_a_folder_becomes_a_folder(cli: Cli, recording: Path, tmp_path: Path) ->
     assert result.status == 1
     assert "an MP3 file" in result.err
     assert (out / "b.vtt").exists()
+
+
+def test_recordings_of_one_name_do_not_overwrite_each_other(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """Those of a folder keep their place below it; where that does not help, nothing is begun."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for place in (folder, folder / "monday", folder / "tuesday"):
+        place.mkdir()
+        (place / "a.wav").write_bytes(recording.read_bytes())
+    assert cli("transcribe", folder, "-o", out).status == 0
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.txt")) == [
+        "a.txt",
+        "monday/a.txt",
+        "tuesday/a.txt",
+    ]
+    result = cli("transcribe", folder / "monday" / "a.wav", folder / "tuesday" / "a.wav", "-o", tmp_path / "none")
+    assert result.status == 2
+    assert "would both become" in result.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_recording_that_is_not_recognised_is_no_success(
+    cli: Cli, recording: Path, qwen_realtime_engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as text nor as a translation; machines get the reason."""
+    with LocalServer(engines=qwen_realtime_engines, api_key=KEY) as english:
+        monkeypatch.setenv("QWEN_REALTIME_URL", english.url)
+        for command in (["transcribe", recording, "-l", "es"], ["translate", recording, "--from", "es", "--to", "en"]):
+            result = cli(*command)
+            assert (result.status, result.out) == (1, "")
+            assert "(not recognised: " in result.err
+            assert "not recognised (tell the language spoken: --" in result.err
+            rows = cli(*command, "--json").rows
+            assert "English" in rows[0]["error"]
+            assert rows[-1]["kind"] == "NotRecognised"
+
+
+def test_what_is_refused_for_all_recordings_is_refused_once(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """A key, a setting; but what one recording lacks is told with each, also to machines."""
+    other = tmp_path / "other.wav"
+    other.write_bytes(recording.read_bytes())
+    (tmp_path / "wrong").write_text("sk-other")
+    assert cli("transcribe", recording, other, "--api-key-file", tmp_path / "wrong").err.count("refused the key") == 1
+    assert cli("transcribe", recording, other, "-l", "xx").err.count("qwen-realtime:") == 1
+    for path in (recording, other):
+        path.write_bytes(b"no sound")
+    result = cli("transcribe", recording, other, "--json")
+    assert result.status == 1
+    assert [row["message"].partition(" is not a WAV")[0] for row in result.rows] == [str(recording), str(other)]
+    assert "append_audio" not in result.err
+
+
+def test_silence_is_told(cli: Cli, server: LocalServer, tmp_path: Path) -> None:
+    """Rather than nothing at all."""
+    path = tmp_path / "silence.wav"
+    path.write_bytes(wav_bytes(bytes(32000), 16000))
+    result = cli("transcribe", path)
+    assert (result.status, result.out, result.err) == (0, "", "(nobody speaks in 1.0 s)\n")
 
 
 def test_what_cannot_be_a_recording_is_refused_at_once(cli: Cli, recording: Path, tmp_path: Path) -> None:
@@ -144,6 +202,16 @@ def test_translations_for_machines(cli: Cli, recording: Path) -> None:
     assert {row["type"] for row in rows} == {"source", "translation", "done"}
     assert rows[-1]["seconds"] == 0
     assert cli("translate", recording, "--to", "es", "--text-only", "--play").status == 2
+    assert "speech" not in cli("translate", recording, "--to", "es", "--text-only").err
+
+
+def test_a_translation_is_written_as_its_name_says_or_not_at_all(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """Speech as WAV, subtitles as SRT or WebVTT."""
+    for option, name, told in (("-o", "es.mp3", "(end it in .wav)"), ("-s", "es.txt", "(end it in .srt, .vtt)")):
+        result = cli("translate", recording, "--to", "es", option, tmp_path / name)
+        assert result.status == 1
+        assert told in result.err
+        assert not (tmp_path / name).exists()
 
 
 # chat
@@ -180,6 +248,7 @@ def test_a_microphone_that_is_insisted_on_must_be_there(
     result = cli("chat", "--push-to-talk", "--no-play")
     assert result.status == 1
     assert "pip install pyaudio" in result.err
+    assert result.err.endswith("or write: --text)\n")
 
 
 # serve

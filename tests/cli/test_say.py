@@ -99,6 +99,16 @@ def test_a_compressed_format_is_written_as_it_comes(cli: Cli, server: LocalServe
     assert read_wav(path).duration_ms > 100
 
 
+def test_a_name_that_promises_another_format_is_refused(cli: Cli, server: LocalServer, tmp_path: Path) -> None:
+    """Before anything is sent: speech is never a WAV file called .flac."""
+    for name in ("hello.flac", "hello.pcm"):
+        result = cli("say", "Hello.", "-o", tmp_path / name)
+        assert result.status == 1
+        assert "(end it in .wav, .mp3, .opus, .ogg)" in result.err
+        assert not (tmp_path / name).exists()
+    assert not server.connections
+
+
 def test_a_session_is_recorded_on_request(cli: Cli, server: LocalServer, tmp_path: Path) -> None:
     """For the trace commands."""
     trace = tmp_path / "t.jsonl"
