@@ -104,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
                 click.echo(error.format_message(), err=True)
                 return error.exit_code
             context = getattr(error, "ctx", None)
-            path = context.command_path if context else NAME
+            path = context.command_path if context else _meant(arguments)
             tell_error(error.format_message(), f"see {path} --help", as_json=as_json)
             status = error.exit_code
         except RealtimeError as error:
@@ -117,6 +117,21 @@ def run(arguments: Sequence[str]) -> int:
             what = f"{type(error).__name__}: {error}"
             status = _failed(error, what, "run it again with --debug, and report it", debug=debug, as_json=as_json)
     return int(status or 0)
+
+
+def _meant(arguments: Sequence[str]) -> str:
+    """The command meant, as far as the first words tell."""
+    group: click.Group = cli
+    path = NAME
+    for word in arguments:
+        command = group.commands.get(word)
+        if command is None:
+            break
+        path = f"{path} {word}"
+        if not isinstance(command, click.Group):
+            break
+        group = command
+    return path
 
 
 def _failed(error: BaseException, message: str, hint: str, *, debug: bool, as_json: bool) -> int:

@@ -118,7 +118,7 @@ class _Show:
         else:
             path, said = recording if isinstance(recording, tuple) else (recording, "")
             source = path
-            self._line("source", f"a human voice, {path.name}")
+            self._line("source", f"a human voice, {path.name}" if said else path.name)
 
         def grow(text: str) -> None:
             self._screen.draft(caption("", text, "  heard "))

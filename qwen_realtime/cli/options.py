@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,10 +21,11 @@ from ..protocol import Family
 from ..settings import DEFAULT_MODELS, PROFILES
 from .output import Screen
 
-__all__ = ["Target", "connecting", "local_server", "read_key", "voice_option", "writing"]
+__all__ = ["PACE", "PORT", "Target", "connecting", "listening", "local_server", "read_key", "voice_option", "writing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PORT, PACE = click.IntRange(0, 65535), click.FloatRange(min=0)
 LOCAL_NEEDS = "pip install 'qwen-realtime[local]'"
 
 # What the engines of the local server do, in the order of a conversation.
@@ -90,6 +92,23 @@ def local_server(**options: Any) -> Any:
     except ImportError as error:
         raise ConfigError(f"the local server needs {error.name}", hint=LOCAL_NEEDS) from error
     return LocalServer(**options)
+
+
+@contextmanager
+def listening(server: Any, address: str) -> Iterator[Any]:
+    """Run a server.
+
+    Raises:
+        ConfigError: its address cannot be had.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(server)
+        except OSError as error:
+            hint = "--port 0 takes a free one" if error.errno == errno.EADDRINUSE else "try another --port or address"
+            why = str(error.strerror).partition(" (")[0]  # asyncio tells the address once more
+            raise ConfigError(f"cannot listen on {address}: {why}", hint=hint) from error
+        yield server
 
 
 def writing(command: F) -> F:

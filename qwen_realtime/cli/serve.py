@@ -10,19 +10,21 @@ from typing import Any
 import click
 from rich.text import Text
 
-from .options import local_server, read_key, writing
+from .options import PACE, PORT, listening, local_server, read_key, writing
 from .output import Screen
 
 __all__ = ["serve"]
 
 
 @click.command(short_help="Run the local server for other programs.")
-@click.option("--port", "-p", default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--port", "-p", type=PORT, default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 @click.option(
     "--api-key-file", type=click.Path(path_type=Path), help="File with the only key to accept. [default: any]"
 )
-@click.option("--pace", default=1.0, show_default=True, help="How fast sound leaves: 1 real time, 0 as fast as can be.")
+@click.option(
+    "--pace", type=PACE, default=1.0, show_default=True, help="How fast sound leaves: 1 real time, 0 as fast as can be."
+)
 @writing
 def serve(screen: Screen, port: int, host: str, api_key_file: Path | None, pace: float) -> None:
     """Run the local server until Ctrl-C, and print the line that points other programs to it."""
@@ -30,7 +32,7 @@ def serve(screen: Screen, port: int, host: str, api_key_file: Path | None, pace:
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with local_server(port=port, host=host, api_key=key, pace=pace) as server:
+    with listening(local_server(port=port, host=host, api_key=key, pace=pace), f"{host}:{port}") as server:
         if screen.as_json:
             screen.result(type="serving", url=server.url, engines=server.describe())
         else:
@@ -70,4 +72,4 @@ def _tell(screen: Screen, record: Any, what: str) -> None:
         line.append(f"  {sum(record.client_events.values())} in, {sum(record.server_events.values())} out")
         line.append(f", {heard:.1f} s heard" if heard else "")
         line.append(f", closed with {record.close_code or 'no code'}")
-    screen.err.print(line)
+    screen.line(line)

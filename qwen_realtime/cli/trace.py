@@ -9,7 +9,7 @@ import click
 
 from ..errors import ConfigError
 from ..recording import read_trace
-from .options import LOCAL_NEEDS, writing
+from .options import LOCAL_NEEDS, PACE, PORT, listening, writing
 from .output import Screen, counted
 
 __all__ = ["trace"]
@@ -25,9 +25,13 @@ def trace() -> None:
 
 @trace.command(short_help="Serve a recorded session again.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--port", "-p", default=8766, show_default=True, help="0 takes a free one.")
+@click.option("--port", "-p", type=PORT, default=8766, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--pace", default=0.0, show_default=True, help="1 keeps the recorded times, 2 is twice as fast, 0 at once."
+    "--pace",
+    type=PACE,
+    default=0.0,
+    show_default=True,
+    help="1 keeps the recorded times, 2 is twice as fast, 0 at once.",
 )
 @click.option("--once", is_flag=True, help="End after one session; status 1 if the client did otherwise than recorded.")
 @writing
@@ -37,7 +41,7 @@ def replay(screen: Screen, file: Path, port: int, pace: float, once: bool) -> in
         from ..server.replay import ReplayServer
     except ImportError as error:
         raise ConfigError(f"replaying needs {error.name}", hint=LOCAL_NEEDS) from error
-    with ReplayServer(file, port=port, pace=pace) as server:
+    with listening(ReplayServer(file, port=port, pace=pace), f"127.0.0.1:{port}") as server:
         screen.result(f"export QWEN_REALTIME_URL={server.url} DASHSCOPE_API_KEY=replay", type="serving", url=server.url)
         screen.info(f"model {server.model}; {counted(server.sessions, 'session')} recorded; Ctrl-C ends")
         told = 0
@@ -61,10 +65,14 @@ def report(screen: Screen, file: Path, output: Path | None, no_audio: bool, show
     """Draw a trace as one HTML page that needs no network: sound, events, captions and waits on one time axis."""
     from ..report import write_report
 
-    output = output or file.with_suffix(".html")
     recording = read_trace(file)
+    output = output or file.with_suffix(".html")
     size = write_report(recording, output, with_audio=not no_audio)
-    screen.info(f"{len(recording.lines)} lines, {size / 1e6:.1f} MB → {output}")
+    screen.info(f"{counted(len(recording.lines), 'line')}, {_bytes(size)} → {output}")
     screen.result_for_machines(type="report", file=str(output), bytes=size)
     if show:
         webbrowser.open(output.resolve().as_uri())
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

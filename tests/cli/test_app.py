@@ -49,11 +49,15 @@ def test_a_wrong_use_is_status_2_with_where_to_look(cli: Cli) -> None:
         (["say", "x", "--local", "--region", "cn"], "--local goes without"),
         (["say", "x", "--no-play"], "nothing to do"),
         (["say", "x", "--set", "voice"], "NAME=VALUE"),
+        (["say", "--file"], "requires an argument"),
+        (["serve", "--port", "99999"], "not in the range"),
+        (["serve", "--pace", "-1"], "not in the range"),
     ):
         result = cli(*arguments)
         assert result.status == 2
         assert word in result.err
-        assert "--help)" in result.err
+        command = f"{arguments[0]} " if arguments[0] in COMMANDS else ""
+        assert result.err.endswith(f"(see qwen-realtime {command}--help)\n")
         assert result.err.count("\n") == 1
 
 

@@ -269,6 +269,17 @@ def test_serve_prints_the_line_to_export_and_serves(program: Program) -> None:
     _, err = process.communicate(timeout=10)
     assert process.returncode == 0
     assert "qwen3-tts-flash-realtime" in err
+    assert all(line.startswith("session ") for line in err.splitlines() if "closed with" in line)
+
+
+def test_an_address_that_is_taken_is_told_with_the_way_out(cli: Cli, server: LocalServer) -> None:
+    """For both servers, in plain words."""
+    port = server.url.split(":")[2].split("/")[0]
+    result = cli("serve", "--port", port)
+    assert result.status == 1
+    assert result.err == (
+        f"qwen-realtime: cannot listen on 127.0.0.1:{port}: Address already in use (--port 0 takes a free one)\n"
+    )
 
 
 def test_serve_for_machines(program: Program) -> None:
@@ -343,4 +354,9 @@ def test_a_recorded_session_is_replayed_and_reported(
     assert process.returncode == 0
     assert json.loads(out)["diverged"] == ""
     assert second.read_bytes() == first.read_bytes()
-    assert cli("trace", "report", tmp_path / "nowhere").status == 1
+    assert " lines, " in result.err
+    assert " kB → " in result.err
+    for path, why in ((tmp_path / "nowhere", "No such file"), (".", "Is a directory")):
+        result = cli("trace", "report", path)
+        assert result.status == 1
+        assert why in result.err
