@@ -5,6 +5,7 @@ It needs the extra ``cli`` (click and rich). Nothing of the package imports it.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ def main() -> None:
     Status 0 is success only; 1 a failure, told in one line on stderr; 2 a wrong use; 130 Ctrl-C.
     """
     before = _end_at_ctrl_c()
+    _settle_streams()
     try:
         import click  # noqa: F401 - whether it is there is the question
         import rich  # noqa: F401
@@ -40,3 +42,12 @@ def _end_at_ctrl_c() -> Any:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # as where a shell made it deaf
         return None
     return signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+
+def _settle_streams() -> None:
+    """Have an stdin, where it was closed an empty one; and let no character of it, or that they lack, be an error."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the program runs
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)

@@ -139,13 +139,15 @@ class Keyboard:
         threading.Thread(target=self._run, name="keyboard", daemon=True).start()
 
     def _run(self) -> None:
-        for line in sys.stdin:
+        try:
+            for line in sys.stdin:
+                with self._changed:
+                    self._lines.append(line.rstrip("\r\n"))
+                    self._changed.notify_all()
+        finally:  # whoever waits would do so for ever
             with self._changed:
-                self._lines.append(line.rstrip("\r\n"))
+                self._ended = True
                 self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
 
     def line(self, client: RealtimeClient) -> str | None:
         """Wait for a line; ``None`` at the end of input, and when the client has closed."""

@@ -116,7 +116,10 @@ def writing(command: F) -> F:
 
     @functools.wraps(command)
     def run(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> Any:  # noqa: ARG001 - run() in app.py has it
-        return command(*args, screen=Screen(as_json=as_json), **kwargs)
+        screen = Screen(as_json=as_json)
+        status = command(*args, screen=screen, **kwargs)
+        screen.check()
+        return status
 
     run = click.option("--debug", is_flag=True, help="Show the log, and tracebacks of errors.")(run)
     with_json = click.option("--json", "as_json", is_flag=True, help="Write JSON lines, for programs.")(run)

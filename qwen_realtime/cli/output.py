@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import re
 import shutil
 import sys
@@ -11,7 +13,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -44,7 +46,13 @@ def tell_error(message: str, hint: str = "", *, kind: str = "UsageError", as_jso
         line = textwrap.fill(line, shutil.get_terminal_size().columns - 1, break_on_hyphens=False)
     click.echo(line, err=True)
     if as_json:
-        click.echo(json.dumps({"type": "error", "kind": kind, "message": text, "hint": hint}, ensure_ascii=False))
+        with suppress(OSError):  # what went wrong may be that nothing can be written there
+            click.echo(_json({"type": "error", "kind": kind, "message": text, "hint": hint}))
+
+
+def _json(fields: dict[str, Any]) -> str:
+    """One line of JSON, of characters that stdout has."""
+    return json.dumps(fields, ensure_ascii=not str(getattr(sys.stdout, "encoding", "")).lower().startswith("utf"))
 
 
 def counted(number: int, thing: str) -> str:
@@ -77,6 +85,13 @@ class Status:
         return Text(self.text, style="cyan", no_wrap=True, overflow="ellipsis")
 
 
+class _Console(Console):
+    """Lets the command tell that its reader is gone: rich's own would end the thread that happens to write."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Screen:
     """Where a command writes. Any thread may; handlers do.
 
@@ -86,8 +101,9 @@ class Screen:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.err = Console(stderr=True, highlight=False, soft_wrap=False)
-        self._out = Console(highlight=False, soft_wrap=True)
+        self.err = _Console(stderr=True, highlight=False, soft_wrap=False)
+        self._out = _Console(highlight=False, soft_wrap=True)
+        self._failure: OSError | None = None
         self._lock = threading.Lock()  # guards the draft and the order of lines; held for a write to the terminal
         self._live: Live | None = None
         self._drafts: dict[str, RenderableType] = {}
@@ -110,16 +126,33 @@ class Screen:
             (self._live.console if self._live else self.err).print(shown, soft_wrap=not self.err.is_terminal)
 
     def result(self, shown: RenderableType = "", /, **fields: Any) -> None:
-        """Give a result: a line for people, or its fields for machines."""
-        with self._lock:
-            if self.as_json:
-                if fields:
-                    click.echo(json.dumps(fields, ensure_ascii=False))
-            elif self._live is not None and self._out.is_terminal:
-                self._live.console.print(shown)  # both are the same terminal: above the drafts
-                self._live.refresh()  # or a draft that this line replaces stands below it for a moment
-            else:
-                self._out.print(shown)
+        """Give a result: a line for people, or its fields for machines.
+
+        Raises:
+            OSError: nobody reads it, or the disk is full; on other threads than the main one, ``check`` raises it.
+        """
+        try:
+            with self._lock:
+                self._give(shown, fields)
+        except OSError as error:
+            self._failure = self._failure or error
+            if threading.current_thread() is threading.main_thread():
+                raise
+
+    def _give(self, shown: RenderableType, fields: dict[str, Any]) -> None:
+        if self.as_json:
+            if fields:
+                click.echo(_json(fields))
+        elif self._live is not None and self._out.is_terminal:
+            self._live.console.print(shown)  # both are the same terminal: above the drafts
+            self._live.refresh()  # or a draft that this line replaces stands below it for a moment
+        else:
+            self._out.print(shown)
+
+    def check(self) -> None:
+        """Raise what writing a result has come to."""
+        if self._failure is not None:
+            raise self._failure
 
     def said(self, speaker: str, text: str, /, *, style: str = "dim", bold: bool = False, **fields: Any) -> None:
         """Give what somebody said: the speaker in a margin of its own, however long the text.

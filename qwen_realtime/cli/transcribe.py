@@ -215,6 +215,7 @@ def _from_file(
     def counted() -> Iterator[bytes]:
         nonlocal sent_ms
         for block in pcm_blocks(path, client.input_rate):
+            screen.check()
             yield block
             sent_ms += len(block) * 500 / client.input_rate
             advance()

@@ -122,7 +122,9 @@ def _run_files(
             if number:
                 yield bytes(client.input_rate * 3)  # a pause of one and a half seconds ends the utterance
             status.text = f"♪ {path.name}"
-            yield from pcm_blocks(path, client.input_rate)
+            for block in pcm_blocks(path, client.input_rate):
+                screen.check()
+                yield block
         status.text = "♪ waiting for the rest"
 
     with screen.live(status), client:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -165,6 +167,25 @@ def test_without_the_local_extra_it_says_what_to_install(cli: Cli, monkeypatch: 
         result = cli(*arguments)
         assert result.status == 1
         assert "pip install 'qwen-realtime[local]'" in result.err
+
+
+def test_a_closed_stdin_is_an_empty_one(server: LocalServer, tmp_path: Path) -> None:
+    """As some schedulers start programs."""
+    command = ["sh", "-c", 'exec "$0" -m qwen_realtime say -o "$1" <&-', sys.executable, str(tmp_path / "x.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (1, "qwen-realtime: there was nothing to speak (give it words)\n")
+
+
+def test_a_terminal_without_the_characters_gets_their_numbers(program: Program, server: LocalServer) -> None:
+    """Nothing is lost, and what machines read is still JSON."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    out, err = program("doctor", "--no-sound", env=environment).communicate(timeout=30)
+    assert out.startswith("\\u2713 key"), err
+    process = program("chat", "--json", "--no-play", env=environment, encoding="utf-8")
+    out, err = process.communicate("¿Qué?\n", timeout=30)
+    assert process.returncode == 0, err
+    assert out.isascii()
+    assert json.loads(out.splitlines()[0])["type"] == "user"
 
 
 # Ctrl-C.

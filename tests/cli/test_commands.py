@@ -133,6 +133,25 @@ def test_silence_is_told(cli: Cli, server: LocalServer, tmp_path: Path) -> None:
     assert (result.status, result.out, result.err) == (0, "", "(nobody speaks in 1.0 s)\n")
 
 
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+@pytest.mark.parametrize("command", [["transcribe"], ["translate", "--to", "es"]])
+def test_results_that_cannot_be_written_are_no_success(
+    program: Program, recording: Path, command: list[str], extra: list[str]
+) -> None:
+    """A full disk is told in one line; a reader that leaves is left."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        process = program(*command, recording, *extra, stdout=full)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == "qwen-realtime: No space left on device (ENOSPC)"
+    process = program(*command, recording, *extra)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(30) == 1
+    assert process.stderr is not None
+    assert "qwen-realtime:" not in err.replace(err.splitlines()[-1], "") + process.stderr.read()
+
+
 def test_what_cannot_be_a_recording_is_refused_at_once(cli: Cli, recording: Path, tmp_path: Path) -> None:
     """Before connecting."""
     (tmp_path / "empty").mkdir()
