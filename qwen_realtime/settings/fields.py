@@ -177,7 +177,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             plain = msgspec.to_builtins({name: value for name, value in given.items() if value is not UNSET})
             return msgspec.convert(plain, cls)
         except (msgspec.MsgspecError, TypeError) as error:
-            raise ConfigError(f"a {cls.family.value} setting is of the wrong type: {error}") from error
+            raise ConfigError(f"a setting of {cls.family.value} is of the wrong type: {error}") from error
 
     def to_session(self) -> dict[str, Any]:
         """The ``session`` object of a ``session.update``: what is set, and nothing else."""
