@@ -74,9 +74,14 @@ def device_of(name: str | None) -> int | str | None:
     return int(name) if name and name.isdecimal() else name
 
 
-def _hint(error: AudioError, instead: str) -> None:
-    """Say how to go on without: beside how to install what is missing, and in place of hints to programmers."""
-    error.hint = f"{error.hint}, {instead}" if isinstance(error, AudioUnavailable) else instead.removeprefix("or ")
+def _hint(error: AudioError, device: str | None, instead: str) -> None:
+    """Say how to go on without: beside how to install or find what is missing, and in place of hints to programmers."""
+    if isinstance(error, AudioUnavailable):
+        error.hint = f"{error.hint}, {instead}"
+    elif device is not None:
+        error.hint = f"qwen-realtime devices lists what there is, {instead}"
+    else:
+        error.hint = instead.removeprefix("or ")
 
 
 @contextmanager
@@ -98,7 +103,7 @@ def microphone(sample_rate: int, device: str | None, *, instead: str = "or give 
         opened.start()
     except AudioError as error:
         opened.close()
-        _hint(error, instead)
+        _hint(error, device, instead)
         raise
     with opened, hushed():  # what is lost is counted; ALSA need not shout it between the lines
         yield opened
@@ -120,11 +125,13 @@ def speakers(device: str | None, *, instead: str = "or write a file: -o speech.w
     player = AudioPlayer(24000, device=device_of(device))
     try:
         player.start()
+    except AudioError as error:
+        player.close()
+        _hint(error, device, instead)
+        raise
+    try:
         with hushed():
             yield player
-    except AudioError as error:
-        _hint(error, instead)
-        raise
     finally:
         player.close()
 

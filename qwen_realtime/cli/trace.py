@@ -70,8 +70,8 @@ def report(screen: Screen, file: Path, output: Path | None, no_audio: bool, show
     size = write_report(recording, output, with_audio=not no_audio)
     screen.info(f"{counted(len(recording.lines), 'line')}, {_bytes(size)} → {output}")
     screen.result_for_machines(type="report", file=str(output), bytes=size)
-    if show:
-        webbrowser.open(output.resolve().as_uri())
+    if show and not webbrowser.open(output.resolve().as_uri()):
+        raise ConfigError("no browser was found", hint=f"open {output} in one")
 
 
 def _bytes(size: int) -> str:

@@ -356,7 +356,7 @@ def test_the_doctor_writes_a_line_for_each_finding(cli: Cli, server: LocalServer
 
 
 def test_a_recorded_session_is_replayed_and_reported(
-    cli: Cli, program: Program, server: LocalServer, tmp_path: Path
+    cli: Cli, program: Program, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the command line alone."""
     trace = tmp_path / "t.jsonl"
@@ -373,6 +373,8 @@ def test_a_recorded_session_is_replayed_and_reported(
     assert process.returncode == 0
     assert json.loads(out)["diverged"] == ""
     assert second.read_bytes() == first.read_bytes()
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    assert "no browser was found" in cli("trace", "report", trace, "--open").err
     assert " lines, " in result.err
     assert " kB → " in result.err
     for path, why in ((tmp_path / "nowhere", "No such file"), (".", "Is a directory")):

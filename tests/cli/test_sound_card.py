@@ -126,6 +126,18 @@ def test_an_interpreter_shows_and_speaks_both_languages(card: VirtualAudio, ques
     assert _seconds(heard) > 0.4
 
 
+def test_a_device_that_is_not_there_is_told_with_where_to_look(card: VirtualAudio) -> None:
+    """And with the way out of the one that is missing, not of the other."""
+    for arguments, told in (
+        (("say", "Hi.", "--device", "none"), "no output device 'none' (qwen-realtime devices lists what there is, or"),
+        (("chat", "--microphone", "none"), "no input device 'none' (qwen-realtime devices lists what there is, or"),
+        (("chat", "--microphone", "none"), "or write: --text)"),
+    ):
+        with Terminal(*arguments, columns=200) as terminal:
+            assert terminal.end() == 1
+        assert told in terminal.text
+
+
 def test_the_devices_are_listed_also_in_a_narrow_terminal(card: VirtualAudio) -> None:
     """With their numbers."""
     with Terminal("devices", columns=60) as terminal:
