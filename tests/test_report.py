@@ -228,6 +228,7 @@ def test_the_page_draws_both_sides_and_their_captions(page: Page, tape: _Tape) -
             " for (let i = 0; i < d.length; i += 4) s.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]); return s.size; })"
         )
         assert min(inked) > 2
+    assert page.evaluate("document.querySelector('.turns').clientHeight") < 200  # no gap before what stands below it
     assert page.problems == []
 
 
