@@ -192,7 +192,7 @@ def _refused(endpoint: Endpoint, status: int, headers: dict[str, str], body: byt
             status=status,
             body=text,
         )
-    hint = "check the URL's path and the model's name" if status in (400, 404) else ""
+    hint = "check the URL's path and the model's name" if status < 500 else "try again later"
     return HandshakeError(f"{endpoint.host} refused the connection: {told}", hint=hint, status=status, body=text)
 
 

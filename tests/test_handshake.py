@@ -79,6 +79,7 @@ class TestTheHandshake:
         error = failure(peers(lambda link: link.answer(f"{status} Whatever", b"not here")).url)
         assert type(error) is HandshakeError
         assert (error.status, error.body, error.phase) == (status, "not here", "handshake")
+        assert ("later" if status >= 500 else "check the URL") in error.hint
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_a_redirect_is_not_followed(self, peers: Callable[..., Any], status: int) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import click
 
-from ..errors import RealtimeError
+from ..errors import ConnectionClosed, RealtimeError
 from ..version import __version__
 from .chat import chat
 from .demo import demo
@@ -108,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
             tell_error(error.format_message(), f"see {path} --help", as_json=as_json)
             status = error.exit_code
         except RealtimeError as error:
-            status = _failed(error, error.message, error.hint, debug=debug, as_json=as_json)
+            status = _failed(error, error.message, error.hint or _otherwise(error), debug=debug, as_json=as_json)
         except BrokenPipeError:
             status = _pipe_is_gone()
         except OSError as error:
@@ -139,6 +139,11 @@ def _failed(error: BaseException, message: str, hint: str, *, debug: bool, as_js
         traceback.print_exception(error)
     tell_error(message, hint, kind=type(error).__name__, as_json=as_json)
     return 1
+
+
+def _otherwise(error: RealtimeError) -> str:
+    """What to do where the error itself does not know."""
+    return "run it again; --trace FILE records what happens" if isinstance(error, ConnectionClosed) else ""
 
 
 def _about(error: OSError) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from qwen_realtime.cli import app
-from qwen_realtime.server import LocalServer, Silent
+from qwen_realtime.server import CloseWith, LocalServer, Silent
 
 from .conftest import KEY, Result, until
 
@@ -125,6 +125,18 @@ def test_what_the_server_refuses_is_told(cli: Cli, server: LocalServer, tmp_path
     assert "'Nobody' is unknown" in cli("say", "hi", *to, "--voice", "Nobody").err
     assert cli("say", "hi", *to, "--voice", "Nobody").err.endswith(" (--set strict=false sends it all the same)\n")
     assert cli("say", "hi", *to, "--set", "speech_rate=99").status == 1
+
+
+def test_a_connection_that_breaks_comes_with_what_to_do(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As all errors do."""
+    with LocalServer(faults=[CloseWith(code=1011, reason="gone", times=0)]) as server:
+        monkeypatch.setenv("QWEN_REALTIME_URL", server.url)
+        monkeypatch.setenv("DASHSCOPE_API_KEY", "any")
+        result = cli("say", "hi", "-o", tmp_path / "x.wav")
+    assert result.status == 1
+    assert result.err.endswith("1011 gone (run it again; --trace FILE records what happens)\n")
 
 
 def test_completion_scripts_are_printed_and_complete(cli: Cli, program: Program) -> None:
