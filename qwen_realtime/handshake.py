@@ -36,6 +36,9 @@ _SECRET_BYTES = 12
 # No honest handshake response is longer.
 _MAX_HANDSHAKE_BYTES = 64 * 1024
 
+# A server that asks for more than a day is not waited for any longer; the system's waits end at some number too.
+_LONGEST_WAIT_S = 86400.0
+
 
 class _HandshakeSocket(DuplexSocket):
     """A socket for the time of the handshake: it takes the bytes of one HTTP response and the deadline's time.
@@ -62,7 +65,8 @@ class _HandshakeSocket(DuplexSocket):
         self.response += data
         head, complete, _ = self.response.partition(b"\r\n\r\n")
         if complete and head.split(b" ")[1:2] == [b"101"]:
-            self._received, self._ready = self._ready, b""  # the first frames
+            # the first frames, with what was held back of them
+            self._received, self._ready, self._held = self._ready + self._held, b"", b""
         return data
 
     def _take(self) -> bytes:
@@ -217,4 +221,4 @@ def _seconds(text: str | None) -> float | None:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
         except (ValueError, OverflowError):
             return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), _LONGEST_WAIT_S) if math.isfinite(seconds) else None

@@ -131,7 +131,7 @@ def clients() -> Iterator[Callable[..., Any]]:
 
     def make(peer: Peer, kind: type[RealtimeClient] = TTSClient, **options: Any) -> RealtimeClient:
         short = {"connect_timeout": 5.0, "close_timeout": 2.0, "send_timeout": 2.0}
-        made.append(kind(url=peer.url, api_key="test-key", **{**short, **options}))
+        made.append(kind(url=peer.url, **{"api_key": "test-key", **short, **options}))
         return made[-1]
 
     yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -14,6 +15,7 @@ from qwen_realtime.endpoints import resolve
 from qwen_realtime.errors import AuthenticationError, ConnectTimeout, HandshakeError, RateLimitError
 from qwen_realtime.handshake import _refused
 from qwen_realtime.protocol import Family
+from qwen_realtime.receiver import receive
 
 from .failing import KEY, failure
 from .peer import Link, created, frame, serve, silent
@@ -57,11 +59,14 @@ class TestTheHandshake:
         )
         assert "region='cn'" in _refused(endpoint, 401, {}, b"", KEY).hint
 
-    @pytest.mark.parametrize(("told", "wait"), [("3", 3.0), ("0.5", 0.5), ("soon", None), ("-1", 0.0), ("inf", None)])
+    @pytest.mark.parametrize(
+        ("told", "wait"),
+        [("3", 3.0), ("0.5", 0.5), ("soon", None), ("-1", 0.0), ("inf", None), ("nan", None), ("1e20", 86400.0)],
+    )
     def test_too_many_requests_say_how_long_to_wait(
         self, peers: Callable[..., Any], told: str, wait: float | None
     ) -> None:
-        """``retry_after`` in seconds, where the server says it in seconds."""
+        """``retry_after`` in seconds, where the server says it in seconds; nobody waits for more than a day."""
         error = failure(peers(lambda link: link.answer("429 Too Many Requests", b"", Retry_After=told)).url)
         assert isinstance(error, RateLimitError)
         assert (error.status, error.retry_after) == (429, wait)
@@ -192,3 +197,26 @@ class TestTheHandshake:
             serve(link)
 
         assert clients(peers(hasty)).connect().session_id == "sess_1"
+
+    def test_no_byte_is_lost_that_the_key_might_begin_with(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What has come is held back while it may be the beginning of the key, which must not be shown."""
+        begun = threading.Event()
+
+        def begin(source: Any) -> None:
+            receive(source)
+            begun.set()
+
+        monkeypatch.setattr("qwen_realtime.connection.receive", begin)
+        event = frame(json.dumps(created()).encode())
+        cut = event.index(b"session") + 1
+        assert event[:cut].endswith(b"s")
+
+        def in_two(link: Link) -> None:
+            link.accept(event[:cut])
+            assert begun.wait(5)
+            link.raw(event[cut:])
+            serve(link)
+
+        assert clients(peers(in_two), api_key="sk-0123456789").connect().session_id == "sess_1"
