@@ -33,5 +33,5 @@ def masked(payload: bytes, key: bytes) -> bytes:
 
 def load_numpy() -> None:
     """Let masking be fast from now on; blocks for about 80 ms where numpy is not loaded yet."""
-    with suppress(ImportError):  # integers do as well
+    with suppress(Exception):  # integers do as well; on an old processor numpy raises a RuntimeError
         import numpy  # noqa: F401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qwen_realtime.masking import masked
+from qwen_realtime.masking import load_numpy, masked
 
 from .peer import Peer
 
@@ -27,6 +28,20 @@ def test_every_byte_is_masked_by_its_place(size: int, numpy_is: str, monkeypatch
     payload = os.urandom(size)
     assert masked(payload, KEY) == bytes(byte ^ KEY[at % 4] for at, byte in enumerate(payload))
     assert masked(masked(payload, KEY), KEY) == payload
+
+
+def test_a_numpy_that_cannot_be_loaded_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a processor that it was not built for, it raises a ``RuntimeError``."""
+
+    class Old(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "numpy":
+                raise RuntimeError("NumPy was built with baseline optimizations that your machine doesn't support")
+
+    monkeypatch.delitem(sys.modules, "numpy")
+    monkeypatch.setattr(sys, "meta_path", [Old(), *sys.meta_path])
+    load_numpy()
+    assert masked(bytes(2000), KEY) == KEY * 500
 
 
 def test_numpy_is_loaded_after_a_minute_of_audio_and_not_before(peers: Callable[..., Peer]) -> None:
