@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 
 from .errors import ConfigError
+from .locks import Condition
 
 __all__ = ["Chunker", "Feed"]
 
@@ -186,7 +187,7 @@ class Feed:
         self._idle_s = min(idle_flush_s, threading.TIMEOUT_MAX / 2)
         self._chunker = chunker or Chunker()
         # Guards the chunker and the order of pieces, so it is held while one is sent; notified by chunks and the end.
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._last_at = 0.0  # when the last chunk came, on time.monotonic()
         self._over = False
         self._failure: BaseException | None = None  # of a send on qwen-feed

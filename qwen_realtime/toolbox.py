@@ -29,6 +29,7 @@ from .events import (
     SessionCreated,
     UnsetType,
 )
+from .locks import Condition
 
 if TYPE_CHECKING:
     from .families import OmniClient
@@ -75,7 +76,7 @@ class ToolBox:
         self._client = client
         self._tools: dict[str, Tool] = {}  # by name; whole entries are added and removed
         # Guards the requests and their calls, for a few assignments; notified whenever one of them changes.
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._requests: dict[str, _Request] = {}  # by response, until they are answered
         self._response_id = ""  # of the response that began last
         self._ended = False

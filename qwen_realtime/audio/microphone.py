@@ -15,6 +15,7 @@ from qwen_realtime.audio.lost import LostDevice
 from qwen_realtime.audio.pcm import Resampler, mix_to_mono
 from qwen_realtime.audio.standins import as_input
 from qwen_realtime.errors import AudioError, ConfigError, DeviceError
+from qwen_realtime.locks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ class Microphone:
         self._block = max(1, round(sample_rate * block_ms / 1000))
 
         # Guards everything below; held for a moment only. Each block, the end and `close` notify it.
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._queue: deque[bytes] = deque()
         self._queue_limit = max(1, round(queue_s * 1000 / block_ms))
         self._dropped = 0

@@ -15,6 +15,7 @@ from qwen_realtime.audio.schedule import REST, Block, Playout, Schedule
 from qwen_realtime.audio.speaker import Speaker
 from qwen_realtime.audio.standins import as_output
 from qwen_realtime.errors import AudioError, ConfigError, DeviceError
+from qwen_realtime.locks import Condition
 
 if TYPE_CHECKING:
     import os
@@ -95,7 +96,7 @@ class AudioPlayer:
 
         # Guards everything below. Held for bookkeeping and copying only, never while a device is at work. Whoever
         # changes something that the thread, `start` or `drain` waits for notifies it.
-        self._changed = threading.Condition()
+        self._changed = Condition()
         # half a block at a time: an interruption is then silent within a block, its fade included
         self._schedule = Schedule(sample_rate, block_ms / 2000, prebuffer_ms / 1000, limit_s)
         self._thread: threading.Thread | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from qwen_realtime.audio.bytes import OddByteCarry, pcm_bytes
 from qwen_realtime.errors import AudioError, ConfigError
+from qwen_realtime.locks import Condition
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class RingBuffer:
         self.sample_rate = sample_rate
         self.limit = max(1, int(limit_s * sample_rate))
         # Guards everything below. Held for copying only; `write` and `close` wake waiting readers.
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._array = np.empty(max(1, int(initial_s * sample_rate)), np.int16)
         self._first = 0  # index of the oldest sample
         self._count = 0
