@@ -15,10 +15,12 @@ import logging
 import os
 import queue
 import re
+import struct
 import threading
 import time
 import wave
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -114,7 +116,7 @@ class Trace:
                 self._then = then
                 self._queue.put(None)
         if not left:
-            self._writer.close()
+            self._close_files()
             then()
 
     def close(self) -> None:
@@ -145,7 +147,7 @@ class Trace:
         """Write until the end is put; blocks on the queue, which a message or the end wakes, and on the disk."""
         try:
             while (entry := self._queue.get()) is not None:
-                self._writer.write(*entry)
+                self._write(*entry)
                 if self._queue.empty():
                     self._writer.flush()
         except OSError as error:
@@ -154,10 +156,24 @@ class Trace:
         finally:
             if self.dropped:
                 log.warning("%d messages are missing in the trace: the disk was too slow", self.dropped)
-            self._writer.close()
+            self._close_files()
             with self._lock:
                 self._written = True
             self._then()
+
+    def _write(self, t: float, direction: str, content: bytes | dict[str, Any]) -> None:
+        try:
+            self._writer.write(t, direction, content)
+        except OSError:
+            raise
+        except Exception:  # a note that is no JSON, a message nested too deep
+            log.exception("a line is missing in the trace")
+
+    def _close_files(self) -> None:
+        try:
+            self._writer.close()
+        except (OSError, struct.error) as error:  # a full disk; 4 GiB of sound, whose length no WAV file can tell
+            log.error("the end of the trace could not be written: %s", error)
 
 
 def _line(t: float, direction: str, event: Any) -> bytes:
@@ -248,9 +264,10 @@ class _Writer:
             file.flush()
 
     def close(self) -> None:
-        for file in self._sound.values():
-            file.close()
-        self._file.close()
+        with ExitStack() as all_of_them:
+            all_of_them.callback(self._file.close)
+            for sound in self._sound.values():
+                all_of_them.callback(sound.close)
 
 
 class _SoundFile:
@@ -284,6 +301,8 @@ class _SoundFile:
         self._file.flush()
 
     def close(self) -> None:
-        if self._wave is not None:
-            self._wave.close()  # fills in the header's lengths
-        self._file.close()
+        try:
+            if self._wave is not None:
+                self._wave.close()  # fills in the header's lengths
+        finally:
+            self._file.close()

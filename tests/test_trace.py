@@ -16,9 +16,9 @@ import pytest
 
 from qwen_realtime import ASRClient, ConfigError, TTSClient
 from qwen_realtime.recording import read_trace
-from qwen_realtime.trace import Trace
+from qwen_realtime.trace import Trace, _SoundFile
 
-from .peer import polite
+from .peer import Link, greet, polite, serve
 
 SOUND = bytes(range(256)) * 4
 
@@ -205,6 +205,60 @@ def test_a_disk_that_fails_later_ends_the_trace_only(tmp_path: Path, caplog: pyt
         trace.record("client", json.dumps(_append(SOUND)).encode())
         trace.close()
     assert "the trace ends here" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk")
+@pytest.mark.parametrize("full", ["trace.jsonl", "trace.server.wav"])
+def test_the_end_is_told_though_the_disk_is_full(
+    peers: Callable[..., Any], clients: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, full: str
+) -> None:
+    """What waits in a file's buffer is written when it is closed, and that may be too much."""
+    (tmp_path / full).symlink_to("/dev/full")
+
+    def speaks(link: Link) -> None:
+        greet(link)
+        link.send("response.audio.delta", response_id="r", delta=base64.b64encode(SOUND).decode())
+        serve(link)
+
+    client = clients(peers(speaks), trace=tmp_path / "trace.jsonl").connect()
+    with caplog.at_level(logging.ERROR):
+        client.finish(5)
+    assert client.close_info.clean
+    assert "No space left" in caplog.text
+
+
+def test_the_end_is_told_though_there_is_more_sound_than_a_file_can_hold(
+    peers: Callable[..., Any], clients: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The length in a WAV file has 32 bits: a day of speech."""
+    heard = threading.Event()
+
+    def speaks(link: Link) -> None:
+        greet(link)
+        link.send("response.audio.delta", response_id="r", delta=base64.b64encode(SOUND).decode())
+        serve(link)
+
+    client = clients(peers(speaks), trace=tmp_path / "trace.jsonl")
+    client.on("response.audio.delta", lambda _: heard.set())
+    client.connect()
+    assert heard.wait(5)
+    sound = _SoundFile(tmp_path / "day.wav", 24000)
+    assert sound._wave is not None
+    sound._wave._datawritten = 2**32  # type: ignore[attr-defined]
+    client._trace._writer._sound["day"] = sound
+    client.finish(5)
+    assert client.close_info.clean
+
+
+def test_what_cannot_be_a_line_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A note that is no JSON, or a message that is nested too deep to be taken apart."""
+    trace = Trace(tmp_path / "trace.jsonl")
+    trace.note("odd", value=object())
+    trace.record("server", b'{"type":"deep","x":' + b"[" * 900 + b"]" * 900 + b"}")
+    trace.note("last")
+    trace.close()
+    assert [line["event"]["type"] for line in _lines(tmp_path / "trace.jsonl")][-1] == "last"
+    assert "a line is missing" in caplog.text
 
 
 def test_a_trace_that_a_crash_cut_is_read_to_the_cut(tmp_path: Path) -> None:
