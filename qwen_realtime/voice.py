@@ -250,7 +250,10 @@ class MicrophoneAttachment:
 
     def _run(self) -> None:
         while not self._detached:
-            block = self._microphone.read(timeout=0.2)
+            try:
+                block = self._microphone.read(timeout=0.2)
+            except AudioError:  # the microphone has told it
+                return
             if block is None:
                 return
             if not block or self._paused:

@@ -19,6 +19,7 @@ from qwen_realtime import (
     AudioPlayer,
     ConfigError,
     ConnectionClosed,
+    DeviceError,
     LiveTranslateClient,
     Microphone,
     OmniClient,
@@ -267,6 +268,24 @@ def test_a_microphone_feeds_the_client(peers: Callable[..., Peer], clients: Call
     server.link.wait_for("last")
     sent = b"".join(base64.b64decode(event["audio"]) for event in server.link.events if "audio" in event)
     assert sent == sound.tobytes()
+
+
+def test_the_feed_ends_with_a_microphone_that_is_lost(
+    peers: Callable[..., Peer], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The microphone has told it; nothing is left unhandled in the feed's thread."""
+
+    class Unplugged(ArrayInput):
+        def read(self) -> Any:
+            raise DeviceError("unplugged")
+
+    monkeypatch.setattr("qwen_realtime.audio.lost.REOPEN_DELAYS_S", ())
+    client = clients(peers(Speaking()), OmniClient).connect()
+    with Microphone(16000, source=Unplugged(np.zeros(16000, np.int16), 16000)) as microphone:
+        feed = microphone.attach(client)
+        feed._thread.join(5)
+        assert not feed._thread.is_alive()
+        assert isinstance(microphone.error, DeviceError)
 
 
 def test_half_duplex_sends_silence_while_the_player_plays(
