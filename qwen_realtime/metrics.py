@@ -33,6 +33,9 @@ __all__ = ["Metrics", "Spread", "TurnMetrics"]
 
 TURNS_KEPT = 1000
 
+# Replies that may be in progress; an interrupted one may have no end of its own.
+REPLIES_KEPT = 64
+
 
 @dataclass
 class TurnMetrics:
@@ -135,10 +138,15 @@ class Metrics:
             turn.response_id = response_id
             self._replies[response_id] = turn
             self.turns.append(turn)
+            if len(self._replies) > REPLIES_KEPT:
+                self._forget(next(iter(self._replies)))
         return turn
 
     def _end(self, response_id: str) -> None:
         self._reply(response_id).done = time.monotonic()
+        self._forget(response_id)
+
+    def _forget(self, response_id: str) -> None:
         self._replies.pop(response_id)
         self._texts.discard(response_id)
         self._audios.discard(response_id)

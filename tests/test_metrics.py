@@ -132,3 +132,15 @@ def test_slow_handlers_do_not_show(peers: Callable[..., Peer], clients: Callable
 def test_metrics_are_on_without_being_asked_for(peers: Callable[..., Peer], clients: Callable[..., Any]) -> None:
     """Every client has them."""
     assert clients(peers(), TTSClient).metrics.summary() == {}
+
+
+def test_replies_without_an_end_are_not_kept_for_ever() -> None:
+    """An interrupted reply may have none, and a session may go on for days."""
+    metrics = Metrics()
+    for number in range(1000):
+        metrics.observe(ResponseCreated(response=Response(id=f"r{number}")))
+        metrics.observe(ResponseAudioTranscriptDelta(response_id=f"r{number}", delta="Yes."))
+        metrics.observe(ResponseAudioDelta(response_id=f"r{number}", delta=bytes(100)))
+    assert max(len(metrics._replies), len(metrics._texts), len(metrics._audios)) < 100
+    metrics.observe(ResponseDone(response=Response(id="r999")))
+    assert metrics.turns[-1].done is not None
