@@ -83,7 +83,7 @@ class Connection:
             self.receiver.poke(self)
 
     @property
-    def _receiving_here(self) -> bool:
+    def receiving_here(self) -> bool:
         """Whether the calling thread is the receiving one."""
         return self.receiver is not None and self.receiver.is_current
 
@@ -117,7 +117,7 @@ class Connection:
         self._closing = True
         if within is not None:
             self._give_up_at = time.monotonic() + within
-        self._transport.send_close(code, reason, timeout=0.0 if self._receiving_here else 0.5)
+        self._transport.send_close(code, reason, timeout=0.0 if self.receiving_here else 0.5)
         if self._transport.broken:
             self._transport.shutdown()
 
@@ -127,7 +127,7 @@ class Connection:
 
     def wait(self, deadline: float) -> None:
         """Wait until it has ended, at most until the deadline on ``time.monotonic()``; not on the receiving thread."""
-        if not self._receiving_here:
+        if not self.receiving_here:
             self._ended.wait(max(0.0, deadline - time.monotonic()))
 
     # On the receiving thread.
@@ -143,7 +143,7 @@ class Connection:
         except ProtocolError as error:
             self._transport.send_close(1002, str(error), timeout=0.0)
             self._how = CloseInfo(code=1002, reason=str(error), by="client", error=error)
-        except Exception as error:
+        except BaseException as error:  # also a tap's SystemExit: the thread is not this connection's alone
             log.exception("receiving failed; please report this")
             self._how = CloseInfo(by="client", reason=str(error), error=error)
         return None
@@ -163,7 +163,7 @@ class Connection:
                 return Wish(False, self._give_up_at)
             message = self._transport.take()
             if message is None:
-                return None
+                return Wish(True, 0.0) if self._transport.has_more else None
             self.messages += 1
             self._on_message(message)
             if self._transport.at_rest:

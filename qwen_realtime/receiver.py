@@ -30,6 +30,9 @@ log = logging.getLogger("qwen_realtime")
 
 NEVER = float("inf")
 
+# Hours of ended sources that are left where they are, so that not every end costs a look at all.
+SPENT_HOURS = 16
+
 
 class Wish(NamedTuple):
     """When a source wants its next step.
@@ -122,7 +125,7 @@ class Receiver:
         while self._sources or not self._may_go():
             try:
                 self._look()
-            except Exception:
+            except BaseException:
                 log.exception("receiving failed; please report this")
                 for source in list(self._sources):  # better all at their ends than none ever
                     self._let_go(source)
@@ -197,6 +200,9 @@ class Receiver:
     def _let_go(self, source: Source) -> None:
         self._sources.discard(source)
         self._hour_of.pop(source, None)
+        if len(self._hours) > 2 * len(self._hour_of) + SPENT_HOURS:  # they keep what has ended in memory
+            self._hours = [(hour, next(self._turn), each) for each, hour in self._hour_of.items()]
+            heapq.heapify(self._hours)
         try:
             if source in self._reading:
                 self._read(source, False)

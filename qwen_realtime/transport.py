@@ -25,6 +25,12 @@ _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 # What RFC 6455 allows in a control frame.
 _MAX_CONTROL_BYTES = 125
 
+# Frames looked at before other connections have their turn, where they make no message: pings, or pieces of one.
+_TURN = 64
+
+# How long the end waits for a writer, which the cut socket wakes. One that Ctrl-C hit never lets go of its lock.
+_WRITER_S = 1.0
+
 
 class Transport:
     """A connected WebSocket. One thread receives; any thread sends.
@@ -36,6 +42,7 @@ class Transport:
 
     Attributes:
         heard_at: when something last came, be it a part of a frame, on ``time.monotonic()``: a sign of life.
+        has_more: whether the last :meth:`take` has left frames that may be whole.
     """
 
     def __init__(self, sock: DuplexSocket, *, max_message_bytes: int, send_timeout: float) -> None:
@@ -46,13 +53,15 @@ class Transport:
         self._close_sent = False
         self._broken = ""  # why nothing can be written any more
         # What has come and was not taken yet, the buffer from _taken on and the pieces after it, is the receiving
-        # thread's own, as all down to heard_at.
+        # thread's own, as all down to has_more.
         self._buffer = b""
         self._taken = 0
         self._pieces: list[bytes] = []
         self._parts: list[bytes] = []  # of a fragmented message
+        self._parts_bytes = 0
         self._pong: bytes | None = None  # that is owed
         self.heard_at = time.monotonic()
+        self.has_more = False
 
     # Receiving, on one thread.
 
@@ -68,14 +77,22 @@ class Transport:
         """
         deadline = time.monotonic() + timeout
         while (message := self.take()) is None:
-            if not self._sock.wait_readable(deadline):
+            if not self.has_more and not self._sock.wait_readable(deadline):
                 return None
         return message
 
     def take(self) -> bytes | None:
-        """The next text message, where it is there, without waiting; raises as :meth:`receive` does."""
+        """The next text message, where it is there, without waiting; raises as :meth:`receive` does.
+
+        ``None`` also after many frames without a message, so that a flood of them keeps nobody else waiting.
+        """
         self.answer_ping()
-        while (frame := self._frame()) is not None:
+        self.has_more = True
+        for _ in range(_TURN):
+            frame = self._frame()
+            if frame is None:
+                self.has_more = False
+                break
             final, opcode, payload = frame
             if opcode == _TEXT and final and not self._parts:
                 return payload
@@ -159,16 +176,17 @@ class Transport:
         """The whole message, when this is its last piece."""
         if (opcode == _TEXT) is bool(self._parts):
             raise ProtocolError("the server sent the pieces of a message out of order")
-        self._parts.append(payload)
-        size = sum(map(len, self._parts))
-        if size > self._max_message_bytes:
+        if payload or not self._parts:
+            self._parts.append(payload)
+        self._parts_bytes += len(payload)
+        if self._parts_bytes > self._max_message_bytes:
             raise ProtocolError(
                 f"a message in pieces is over the limit of {self._max_message_bytes} bytes",
                 hint="raise max_message_bytes if you expect it",
             )
         if not final:
             return None
-        message, self._parts = b"".join(self._parts), []
+        message, self._parts, self._parts_bytes = b"".join(self._parts), [], 0
         return message
 
     def _closed_by_server(self, payload: bytes) -> ConnectionClosed:
@@ -248,6 +266,9 @@ class Transport:
                 else f"the connection broke while sending: {error}"
             )
             raise ConnectionClosed(self._broken, by="network") from error
+        except BaseException:  # Ctrl-C
+            self._break("a send was broken off")
+            raise
         finally:
             self._write_lock.release()
 
@@ -274,9 +295,11 @@ class Transport:
     def dispose(self) -> None:
         """Give the socket back; the receiving thread's last act. Waits for a writer to notice the end."""
         self._sock.shutdown()
-        with self._write_lock:
-            self._broken = self._broken or "the connection is closed"
-            self._sock.close()
+        held = self._write_lock.acquire(timeout=_WRITER_S)
+        self._broken = self._broken or "the connection is closed"
+        self._sock.close()
+        if held:
+            self._write_lock.release()
 
 
 def _masked_frame(payload: bytes, opcode: int) -> bytes:

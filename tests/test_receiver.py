@@ -169,6 +169,18 @@ def test_a_failure_of_its_own_ends_what_it_looks_after(
     assert after.wait(lambda: after.received == b"x")
 
 
+def test_what_has_ended_is_not_kept_for_its_hour(listeners: Callable[..., Listener]) -> None:
+    """Its hour may be far away, and with it all that it holds."""
+    stays = listeners()
+    receive(stays)
+    for _ in range(100):
+        source = listeners(lambda _: Wish(True, time.monotonic() + 1000))
+        receive(source)
+        source.far.close()
+        assert source.ended.wait(5)
+    assert len(stays.receiver._hours) < 50
+
+
 def test_a_poke_after_the_end_is_nothing(listeners: Callable[..., Listener]) -> None:
     """Whoever pokes need not know."""
     source, other = listeners(), listeners()
@@ -229,3 +241,18 @@ class TestSessions:
         assert quick.session["voice"] == "Ethan"
         waking.set()
         assert flooded.wait(10)
+
+    def test_a_tap_that_exits_ends_its_own_session_only(
+        self, peers: Callable[..., object], clients: Callable[..., TTSClient]
+    ) -> None:
+        """The thread is that of all, and of those to come."""
+        exiting, other = clients(peers(polite)).connect(), clients(peers(polite)).connect()
+
+        def leave(_: object) -> None:
+            raise SystemExit(3)
+
+        exiting.tap(leave)
+        exiting.update_session(voice="Ethan")
+        assert isinstance(exiting.wait(5).error, SystemExit)
+        other.finish(5)
+        clients(peers(polite)).connect().finish(5)

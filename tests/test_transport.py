@@ -147,6 +147,34 @@ class TestGoodFrames:
         after_greeting(script).end()
         assert links
 
+    @pytest.mark.parametrize(
+        "flood", [frame(b"", PONG), frame(b"", CONTINUATION, fin=False)], ids=["pongs", "pieces of nothing"]
+    )
+    def test_a_flood_of_frames_keeps_no_other_session_waiting(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], flood: bytes
+    ) -> None:
+        """A session has its turn with so many frames, as it has with so many messages."""
+        calm = threading.Event()
+
+        def floods(link: Link) -> None:
+            link.accept()
+            link.send(created())
+            link.receive_event("input_text_buffer.append")
+            link.raw(frame(b"", TEXT, fin=False))
+            while not calm.is_set():
+                link.raw(flood * 20_000)
+            link.raw(frame(TEXT_EVENT, CONTINUATION))
+            link.read_on()
+
+        loud, other = clients(peers(floods)).connect(), clients(peers()).connect()
+        arrived = threading.Event()
+        loud.on("response.text.delta", lambda _: arrived.set())
+        loud.append_text("go")
+        other.update_session(voice="Ethan")
+        assert other.session["voice"] == "Ethan"
+        calm.set()
+        assert arrived.wait(20)
+
     def test_a_pong_that_nobody_asked_for_is_nothing(self, after_greeting: Callable[..., Watched]) -> None:
         """As RFC 6455 has it."""
 
