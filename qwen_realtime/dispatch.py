@@ -20,6 +20,7 @@ from .errors import ConfigError, ConnectionClosed, RealtimeError, WaitTimeout, W
 from .events import Disconnected, Error, Event
 from .handlers import Handlers, Key, matcher, resolve_key
 from .hints import server_error
+from .locks import Condition
 from .mailbox import Mailbox
 
 __all__ = ["PATIENCE_S", "SLICE_S", "Dispatcher", "Expectation"]
@@ -61,7 +62,7 @@ class Dispatcher:
         self._running: int | None = None  # the thread on which handlers run now
         self._polling = threading.Lock()  # guards the mailbox against two threads polling
         self._expectations: list[Expectation] = []  # changed under _progress
-        self._progress = threading.Condition()  # guards _expectations; notified when a wait may be over
+        self._progress = Condition()  # guards _expectations; notified when a wait may be over
         self._thread = threading.Thread(target=self._run, name="qwen-dispatch", daemon=True)
 
     def start(self) -> None:
@@ -99,7 +100,8 @@ class Dispatcher:
             self._cut_at, self._cut = at, cut
 
     def abandon(self) -> None:
-        """End without having started: nothing will ever be delivered."""
+        """End before anything was received: nothing will ever be delivered."""
+        self._mailbox.put_last(None)  # where Ctrl-C came, the thread may have been started
         self._finish()
 
     def refuse_in_handler(self, what: str, instead: str) -> None:
@@ -203,8 +205,7 @@ class Dispatcher:
 
     def _report(self, handler: Callable[..., object], event: Event, error: BaseException) -> None:
         self.handler_errors += 1
-        name = getattr(handler, "__qualname__", repr(handler))
-        log.error("the handler %s raised on %s; the session goes on", name, event.type, exc_info=error)
+        log.error("the handler %s raised on %s; the session goes on", _name(handler), event.type, exc_info=error)
 
     # Waiting.
 
@@ -271,6 +272,14 @@ class Dispatcher:
             self._mailbox.restore()
 
 
+def _name(handler: Callable[..., object]) -> str:
+    """How a handler is called in the log; an object of the user's may fail to say."""
+    try:
+        return str(getattr(handler, "__qualname__", None) or repr(handler))
+    except Exception:  # noqa: BLE001 - its __repr__ may raise anything
+        return f"of the class {type(handler).__qualname__}"
+
+
 class Expectation:
     """Waits for one event; made by ``client.expect``. A context manager, entered before the request is sent.
 
@@ -311,7 +320,9 @@ class Expectation:
         try:
             if self._matches(event) and (self._where is None or self._where(event)):
                 self._found = event
-        except Exception as error:  # noqa: BLE001 - the user's predicate: its error is the waiter's
+        except BaseException as error:  # the user's predicate: its error is the waiter's
+            if self._dispatcher.manual and not isinstance(error, Exception):
+                raise  # the caller's own thread, as with a handler
             self._failure = error
         return self._found is not None or self._failure is not None
 

@@ -71,6 +71,24 @@ class TestHandlers:
             client.commit()
         assert calls == [(f"1{part}", name, "qwen-dispatch") for part in "abc" for name in "xy"]
 
+    def test_one_whose_object_cannot_be_shown_is_reported_all_the_same(
+        self, client: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its own ``__repr__`` may fail, as of an object that is half made."""
+
+        class Half:
+            def __repr__(self) -> str:
+                raise AttributeError("not yet")
+
+            def __call__(self, _: object) -> None:
+                raise ValueError("my fault")
+
+        client.on("response.done", Half())
+        with client.expect("response.done", 5):
+            client.commit()
+        assert "of the class" in caplog.text
+        assert "Half raised on response.done" in caplog.text
+
     def test_a_decorator_registers_and_returns_the_function(self, client: Any) -> None:
         """So it can still be called."""
         seen: list[str] = []
@@ -182,6 +200,17 @@ class TestExpecting:
         client.close()
         with pytest.raises(ConnectionClosed), client.expect("response.done"):
             pass
+
+    def test_a_predicate_that_exits_does_so_where_it_is_waited_for(self, client: Any) -> None:
+        """The dispatching thread goes on."""
+
+        def leave(_: object) -> bool:
+            raise SystemExit(3)
+
+        with pytest.raises(SystemExit), client.expect("response.done", 5, where=leave):
+            client.commit()
+        with client.expect("response.done", 5):
+            client.commit()
 
     def test_an_exception_in_the_block_goes_on_its_way(self, client: Any) -> None:
         """Nothing is waited for."""
