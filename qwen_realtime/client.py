@@ -39,10 +39,16 @@ C = TypeVar("C", bound="RealtimeClient")
 H = TypeVar("H", bound=Handler)
 
 
-def _require_positive(**options: object) -> None:
+# The system's waits end at some number: that of poll() at 24 days.
+_LONGEST_S = 1_000_000.0
+
+
+def _require_positive(limit: float = math.inf, **options: object) -> None:
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ConfigError(f"{name} is a number above 0, not {value!r}")
+        if value > limit:
+            raise ConfigError(f"{name} is at most {limit:g}, not {value!r}")
 
 
 def _require_kind(*kinds: type, **options: object) -> None:
@@ -120,11 +126,12 @@ class RealtimeClient(ResumableSession):
         if dispatch not in ("thread", "manual"):
             raise ConfigError(f"dispatch is 'thread' or 'manual', not {dispatch!r}")
         pings = {"ping_interval": ping_interval, "ping_timeout": ping_timeout}
+        _require_positive(max_message_bytes=max_message_bytes)
         _require_positive(
+            _LONGEST_S,
             connect_timeout=connect_timeout,
             close_timeout=close_timeout,
             send_timeout=send_timeout,
-            max_message_bytes=max_message_bytes,
             **{name: seconds for name, seconds in pings.items() if seconds is not None},
         )
         super().__init__(
@@ -188,17 +195,19 @@ class RealtimeClient(ResumableSession):
                 )
             self._state = State.CONNECTING
         deadline = Deadline(self._connect_timeout, lambda: self._state is not State.CONNECTING)
+        transport = None
         try:
             transport = open_transport(self._endpoint, self._key(), deadline, **self._transport_options)
-        except BaseException as error:
-            self._never_opened(error)
-            raise
-        self._dispatcher.start()
-        try:
+            self._dispatcher.start()
             self._begin_session(transport, deadline)
             self._become_open()
-        except BaseException:
-            self._close(min(self._close_timeout, max(0.5, deadline.left)))
+        except BaseException as error:
+            if self._connection is not None:
+                self._close(min(self._close_timeout, max(0.5, deadline.left)))
+            else:
+                if transport is not None:
+                    transport.dispose()
+                self._never_opened(error)
             raise
         return self
 

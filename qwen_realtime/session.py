@@ -48,6 +48,7 @@ from .events import (
     SessionUpdated,
 )
 from .hints import server_error
+from .locks import Condition
 from .metrics import Metrics
 from .protocol import CONTENT, Family, Phase, SessionState
 from .settings import ModelProfile, compare_echo
@@ -127,7 +128,7 @@ class Session:
         self._connection: Connection | None = None
         self._process = 0  # that connected: a fork of it has the socket, but neither the threads nor the right to it
 
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._state = State.NEW
         self._session_state = SessionState(self.family)
         self._info: CloseInfo | None = None  # how it ended, once it has
@@ -188,12 +189,13 @@ class Session:
         )
         self._dispatcher.when_room(connection.resume)
         self._process = os.getpid()
+        failure = self._failures()
         with self._changed:  # known before the first event is: a handler may send at once
             self._session_state = SessionState(self.family)
             self._connection = connection
             connection.start()
         waiting = Phase.AWAITING_SESSION
-        self._await_server(lambda: self._session_state.phase is not waiting, deadline, "session.created")
+        self._await_server(lambda: self._session_state.phase is not waiting, failure, deadline, "session.created")
         if self._wanted:
             self._update(self._wanted, deadline)
 
@@ -233,7 +235,9 @@ class Session:
     def _close(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         self._close_connection(deadline)
-        if not self._dispatcher.in_handler and not self._drain(max(0.3, deadline - time.monotonic())):
+        if self._dispatcher.in_handler or self._receiving_here:
+            return
+        if not self._drain(max(0.3, deadline - time.monotonic())):
             log.warning("a handler is still running after %.1f s; what had arrived after it is discarded", timeout)
 
     def _close_and_drain(self, deadline: float | None) -> bool:
@@ -242,6 +246,11 @@ class Session:
         left = self._close_timeout if deadline is None else min(self._close_timeout, max(0.1, deadline - now))
         self._close_connection(now + left)
         return self._drain(None if deadline is None else max(0.3, deadline - time.monotonic()))
+
+    @property
+    def _receiving_here(self) -> bool:
+        """Whether this is the receiving thread, as in a tap: what waits for it would wait for itself."""
+        return self._connection is not None and self._connection.receiving_here
 
     @property
     def _forked(self) -> bool:
@@ -265,7 +274,9 @@ class Session:
         if connection is None:
             return
         self._dispatcher.let_end()
-        if self._dispatcher.in_handler:
+        if connection.receiving_here:
+            connection.begin_close(within=max(0.0, deadline - time.monotonic()))
+        elif self._dispatcher.in_handler:
             connection.begin_close()
             self._dispatcher.cut_later(deadline, connection.cut)
         else:
@@ -359,11 +370,11 @@ class Session:
 
     def _update(self, session: dict[str, Any], deadline: Deadline) -> None:
         with self._updating:
-            updates = self._updates
+            updates, failure = self._updates, self._failures()
             self._requested = session
             self._refuse(SessionUpdate)
             self._write(SessionUpdate(session=session))  # past the journal: a new session gets all settings anyway
-            self._await_server(lambda: self._updates > updates, deadline, "session.updated")
+            self._await_server(lambda: self._updates > updates, failure, deadline, "session.updated")
 
     # The wire, in: on the receiving thread.
 
@@ -430,9 +441,10 @@ class Session:
 
     # Waiting for the server: ended by the receiving thread, so it works inside handlers.
 
-    def _await_server(self, done: Callable[[], bool], deadline: Deadline, what: str) -> None:
-        """Wait for an answer; any error event meanwhile is the answer."""
-        failure = self._failures()
+    def _await_server(
+        self, done: Callable[[], bool], failure: Callable[[], RealtimeError | None], deadline: Deadline, what: str
+    ) -> None:
+        """Wait for an answer; what has failed since before it was asked for is the answer too."""
         try:
             self._await(lambda: done() or failure() is not None, deadline.left, what, pump=False)
         except WaitTimeout as error:
@@ -459,6 +471,8 @@ class Session:
         with self._dispatcher.unbounded_in_handler():
             while not done():
                 if self._info is not None or self._state is State.CLOSING:
+                    if done():  # it came with the end
+                        return
                     raise self._closed_error()
                 now = time.monotonic()
                 if self._signs_of_life() != life:

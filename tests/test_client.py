@@ -231,6 +231,10 @@ class TestConnecting:
                 wrong: dict[str, Any] = {option: value}
                 with pytest.raises(ConfigError, match=option):
                     TTSClient(api_key="k", **wrong)
+        for option in ("connect_timeout", "close_timeout", "send_timeout", "ping_interval", "ping_timeout"):
+            too_long: dict[str, Any] = {option: 3e6}  # the system cannot wait for so long
+            with pytest.raises(ConfigError, match=f"{option} is at most"):
+                TTSClient(api_key="k", **too_long)
         with pytest.raises(ConfigError, match="no API key"):
             TTSClient()
         with pytest.warns(RealtimeWarning, match="volume"):
@@ -239,6 +243,31 @@ class TestConnecting:
 
 class TestUpdating:
     """``update_session``."""
+
+    def test_an_error_that_comes_before_it_waits_is_its_answer(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A busy machine may let the receiving thread go first."""
+        told = threading.Event()
+
+        def refuses(link: Link) -> None:
+            greet(link)
+            link.receive_event("session.update")
+            link.send("error", error={"type": "invalid_request_error", "message": "no such voice"})
+            link.read_on()
+            link.close()
+
+        client = clients(peers(refuses)).connect()
+        client.tap(lambda event: event.type == "error" and told.set())
+        send = client._connection.send
+
+        def send_and_be_late(payload: bytes) -> None:
+            send(payload)
+            assert told.wait(5)
+
+        monkeypatch.setattr(client._connection, "send", send_and_be_late)
+        with pytest.raises(ServerError, match="no such voice"):
+            client.update_session(voice="Ethan")
 
     def test_blocks_until_it_is_confirmed(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
         """The session is the new one when it returns."""

@@ -29,6 +29,16 @@ def _deaf(link: Link) -> None:
         link.receive()
 
 
+def _talks_and_is_deaf(link: Link) -> None:
+    """Greet, say something when asked for it, and answer nothing else."""
+    link.accept()
+    link.send(created())
+    link.receive_event("input_text_buffer.append")
+    link.send("response.text.delta", delta="x")
+    while True:
+        link.receive()
+
+
 def _unreading(link: Link) -> None:
     """Greet, and never read again."""
     link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -187,6 +197,54 @@ class TestClosing:
         assert "does not read" in info.reason
         with pytest.raises(ConnectionClosed, match="does not read"):
             client.append_text("more")
+
+    def test_a_send_that_ctrl_c_broke_off_is_not_followed_by_another(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A part of its frame may be out, and whatever came next would be read as the rest of it."""
+        client = clients(peers(_unreading)).connect()
+
+        def interrupted(*_: object) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("qwen_realtime.sockets.wait_for", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.append_text("x" * 20_000_000)
+        with pytest.raises(ConnectionClosed, match="a send was broken off"):
+            client.append_text("more")
+        assert client.wait(5).by == "network"
+
+    def test_a_writer_that_ctrl_c_hit_keeps_nobody_waiting(
+        self, peers: Callable[..., Any], clients: Callable[..., Any]
+    ) -> None:
+        """Between taking the lock and knowing it, Ctrl-C leaves it taken: other sessions go on all the same."""
+        peer = peers()
+        client, other = clients(peer, close_timeout=0.2).connect(), clients(peer).connect()
+        client._connection._transport._write_lock.acquire()
+        client.close()
+        other.finish(5)
+        assert client.wait(5).by == "client"
+
+    def test_in_a_tap_it_only_begins(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
+        """The receiving thread is that of all sessions; the other side has ``close_timeout`` for its answer."""
+        other = clients(peers()).connect()
+        client = clients(peers(_talks_and_is_deaf), close_timeout=0.3)
+        took: list[float] = []
+
+        def close(event: events.Event) -> None:
+            if event.type != "response.text.delta":
+                return
+            began = time.monotonic()
+            client.close()
+            took.append(time.monotonic() - began)
+
+        client.tap(close)
+        client.connect().append_text("go")
+        other.update_session(voice="Ethan")
+        info = client.wait(5)
+        assert (info.by, info.clean) == ("client", True)
+        assert took[0] < 0.2
 
     def test_many_threads_at_once(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
         """All return when it is closed, and it is closed once."""
@@ -424,3 +482,19 @@ class TestWithoutAConnection:
         assert time.monotonic() - began < 1.0 + SLACK_S
         assert [(end.info.by, end.info.clean) for end in ends] == [("client", True)]
         assert client.state.value == "closed"
+
+    @pytest.mark.parametrize("where", ["dispatch.Dispatcher.start", "session.Connection"])
+    def test_ctrl_c_before_there_is_a_connection_gives_everything_back(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        """Between the handshake and the first event, when the dispatching thread has been started or has not."""
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(f"qwen_realtime.{where}", interrupted)
+        client = clients(peers())
+        with pytest.raises(KeyboardInterrupt):
+            client.connect()
+        assert client.state.value == "closed"
+        assert isinstance(client.close_info.error, KeyboardInterrupt)

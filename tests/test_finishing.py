@@ -215,6 +215,31 @@ class TestFinishing:
         assert peer.link().types == []
         assert peer.link().wait_for_frame(CLOSE)
 
+    def test_an_answer_that_comes_with_the_end_is_an_answer(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both may be there before the waiting thread has looked again."""
+
+        def script(link: Link) -> None:
+            greet(link)
+            link.receive_event("session.finish")
+            link.raw(frame(b'{"type":"session.finished"}') + frame(b"\x03\xe8", CLOSE))
+            link.read_on()
+
+        client = clients(peers(script)).connect()
+        ended = threading.Event()
+        client.on("disconnected", lambda _: ended.set())
+        finished = client._finished
+
+        def late() -> bool:
+            seen = bool(finished())
+            assert ended.wait(5)
+            return seen
+
+        monkeypatch.setattr(client, "_finished", late)
+        client.finish(5)
+        assert client.close_info.clean
+
     def test_closing_in_the_block_is_fine(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
         """The end of the block has nothing left to do."""
         with clients(peers()) as client:
