@@ -21,6 +21,9 @@ __all__ = ["ReconnectPolicy"]
 # Close codes for what we sent, or may not do: another try would end the same way.
 _FINAL_CODES = frozenset({1002, 1003, 1007, 1008, 1009})
 
+# What the system can wait for, and more than anybody will.
+_LONGEST_S = 1_000_000.0
+
 
 @dataclass(frozen=True)
 class ReconnectPolicy:
@@ -48,10 +51,10 @@ class ReconnectPolicy:
     rollover_after_s: float | None = 110 * 60.0
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.first_delay < 0 or self.max_delay < self.first_delay:
-            raise ConfigError("a reconnect policy needs max_attempts ≥ 1 and 0 ≤ first_delay ≤ max_delay")
-        if not 0 <= self.jitter <= 1 or self.keep_audio_s <= 0:
-            raise ConfigError("a reconnect policy needs a jitter of 0…1 and keep_audio_s above 0")
+        if not (self.max_attempts >= 1 and 0 <= self.first_delay <= self.max_delay <= _LONGEST_S):
+            raise ConfigError("a reconnect policy needs max_attempts ≥ 1 and 0 ≤ first_delay ≤ max_delay ≤ 1000000")
+        if not (0 <= self.jitter <= 1 and 0 < self.keep_audio_s <= _LONGEST_S):
+            raise ConfigError("a reconnect policy needs a jitter of 0…1 and a keep_audio_s above 0 and up to 1000000")
 
     def delay(self, attempt: int, cause: BaseException | None = None) -> float:
         """Seconds to wait before a try.

@@ -169,7 +169,7 @@ class Recovery:
             return None
         return self._attempts, self.policy.delay(self._attempts, self._cause)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """A try has failed."""
         self._cause = error
         self.rolling = False
@@ -215,7 +215,7 @@ class Recovery:
                 if not events:
                     if self._journal.finishing:
                         write(SessionFinish())
-                    self._down = False
+                    self._journal.replaying = self._down = False
                     return
 
     @property

@@ -25,6 +25,7 @@ from .events import (
     Reconnected,
     Reconnecting,
     ServerEvent,
+    SessionUpdate,
 )
 from .handshake import open_transport
 from .hints import server_error
@@ -83,6 +84,12 @@ class ResumableSession(Session):
             self._returning.join(max(0.1, deadline - time.monotonic()))
 
     # The wire, out: the journal takes what a session would, and sends it when there is one.
+
+    def _refuse(self, kind: type[ClientEvent]) -> None:
+        if kind is SessionUpdate and self._recovering and threading.current_thread() is not self._returning:
+            # the recovery has yet to tell the new session all settings, and would undo these
+            raise ConnectionClosed("there is no session at the moment", by="network")
+        super()._refuse(kind)
 
     def _raise_refusal(self, refusal: str) -> None:
         if not self._recovering or self._session_state.phase is not Phase.AWAITING_SESSION:
@@ -176,14 +183,18 @@ class ResumableSession(Session):
         finished = self._session_state.phase is Phase.FINISHED
         if finished or self._state is not State.OPEN or not recovery.takes_over(info):
             return False
+        returning = threading.Thread(target=self._come_back, args=(recovery, info), name="qwen-reconnect", daemon=True)
         self._state = State.CONNECTING
         recovery.recovering = True
+        try:
+            returning.start()
+        except RuntimeError as error:  # the system has no more threads
+            log.error("no coming back: %s", error)
+            recovery.recovering = False
+            return False
+        self._returning = returning
         self._breaks += 1
         self._changed.notify_all()
-        self._returning = threading.Thread(
-            target=self._come_back, args=(recovery, info), name="qwen-reconnect", daemon=True
-        )
-        self._returning.start()
         return True
 
     # Coming back: on qwen-reconnect.
@@ -191,7 +202,7 @@ class ResumableSession(Session):
     def _come_back(self, recovery: Recovery, info: CloseInfo) -> None:
         try:
             ended = self._recover(recovery, info)
-        except Exception as error:
+        except BaseException as error:
             log.exception("coming back failed; please report this")
             ended = CloseInfo(by="client", reason=str(error), error=error)
         if ended is not None:
@@ -209,7 +220,7 @@ class ResumableSession(Session):
                     break
             try:
                 self._resume(recovery, attempt)
-            except Exception as error:  # noqa: BLE001 - the key is asked for by the user's code
+            except BaseException as error:  # noqa: BLE001 - the key is asked for by the user's code, which may exit
                 if self._state is State.CLOSING:
                     break
                 log.info("try %d to reconnect failed: %s", attempt, error)

@@ -93,8 +93,8 @@ class AudioJournal(Journal):
         )
 
     def _clear(self, event: InputAudioBufferClear) -> None:
-        if self._ends or any(isinstance(each, InputAudioBufferCommit) for each in self._sent):
-            self._note(event)  # some of the audio must come again; the server then forgets the rest of it again
+        if self.replaying or self._ends or any(isinstance(each, InputAudioBufferCommit) for each in self._sent):
+            self._note(event)  # some of the audio comes again; the server then forgets the rest of it again
         else:
             self._deal(self._begin_ms + self.kept_ms)
         self._speaking = False

@@ -18,12 +18,14 @@ class Journal:
     Attributes:
         finishing: whether ``session.finish`` was sent; it is sent again after everything else.
         progress: grows whenever something was dealt with, or new output came.
+        replaying: whether a session is being sent what was noted, and has not got all of it.
         unanswered: items of the :meth:`history` that the server has yet to take or refuse.
     """
 
     def __init__(self) -> None:
         self.finishing = False
         self.progress = 0
+        self.replaying = False
         self.unanswered = 0
         self._sent: deque[Noted] = deque()  # not dealt with, oldest first
         self._noted = 0  # how many were ever appended to _sent
@@ -59,7 +61,7 @@ class Journal:
 
     def broke(self) -> None:
         """There is no session any more."""
-        self._up = False
+        self._up = self.replaying = False
 
     def history(self) -> list[ClientEvent]:
         """What a fresh session has to know before :meth:`resume`; each is answered by an item or an error."""
@@ -67,7 +69,7 @@ class Journal:
 
     def resume(self) -> tuple[list[ClientEvent], Lost]:
         """Begin anew on a fresh session: what to send again, and what cannot be brought back."""
-        self._up = True
+        self._up = self.replaying = True
         return [as_event(each) for each in self._sent], Lost()
 
     def mark(self) -> int:

@@ -249,6 +249,16 @@ class TestAudio:
         feed(journal, ev.InputAudioBufferClear())
         assert again(journal) == ["1", "commit", "1", "clear"]
 
+    def test_a_clear_while_audio_is_being_sent_again_follows_it(self) -> None:
+        """The new session may have got some of what is to be forgotten."""
+        journal, _ = self.listening(manual=True)
+        journal.sent_audio(SECOND)
+        journal.broke()
+        journal.resume()
+        mark = journal.mark()
+        feed(journal, ev.InputAudioBufferClear())
+        assert [event.type for event in journal.since(mark)] == ["input_audio_buffer.clear"]
+
     def test_a_commit_whose_audio_was_dropped_is_not_sent(self) -> None:
         """The server would refuse it; it is counted."""
         journal, _ = self.listening(1.0, manual=True)

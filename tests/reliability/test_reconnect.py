@@ -22,8 +22,9 @@ from qwen_realtime.errors import (
     ServerError,
 )
 from qwen_realtime.events import CloseInfo
+from qwen_realtime.receiver import receive
 
-from ..peer import CLOSE, PING, PONG, Link, Peer, created, frame, polite
+from ..peer import CLOSE, PING, PONG, Link, Peer, created, frame, polite, serve
 from ..proxy import Proxy
 from .speech import coded_voice, sentence, spoken_sentences
 from .tools import AT_ONCE, Log, in_turn
@@ -100,6 +101,9 @@ class TestPolicy:
             {"first_delay": 2, "max_delay": 1},
             {"jitter": 2},
             {"keep_audio_s": 0},
+            {"keep_audio_s": float("inf")},
+            {"max_delay": float("nan")},
+            {"max_delay": float("inf")},
         ],
     )
     def test_nonsense_is_refused(self, wrong: dict[str, Any]) -> None:
@@ -247,16 +251,15 @@ class TestGivingUp:
         assert third.delay < 0.1
         client.close()
 
-    def test_a_key_that_cannot_be_had_is_a_failed_try(
-        self, peers: Callable[..., Peer], clients: Callable[..., Any]
-    ) -> None:
+    @pytest.mark.parametrize("error", [LookupError("the vault is shut"), SystemExit("the vault is shut")], ids=repr)
+    def test_a_key_that_cannot_be_had_is_a_failed_try(self, peers: Callable[..., Peer], error: BaseException) -> None:
         """Whatever the user's callable raises, the client comes to its end and says so."""
         asked: list[int] = []
 
         def key() -> str:
             asked.append(1)
             if len(asked) > 1:
-                raise LookupError("the vault is shut")
+                raise error
             return "secret"
 
         policy = ReconnectPolicy(first_delay=0.01, max_delay=0.02, max_attempts=3)
@@ -265,8 +268,27 @@ class TestGivingUp:
         client.connect()
         client.append_text("Hello.")
         info = client.wait(10)
-        assert isinstance(info.error, LookupError)
+        assert info.error is error
         assert log.names.count("disconnected") == 1
+
+    def test_without_a_thread_to_come_back_on_it_ends(
+        self, peers: Callable[..., Peer], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A system has only so many."""
+        start = threading.Thread.start
+
+        def refused(thread: threading.Thread) -> None:
+            if thread.name == "qwen-reconnect":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        client = clients(peers(until_cut), reconnect=AT_ONCE)
+        log = Log(client)
+        client.connect()
+        client.append_text("Hello.")
+        assert client.wait(5).by == "network"
+        assert log.names == ["connected", "disconnected"]
 
     @pytest.mark.parametrize("where", ["thread", "handler"])
     def test_close_ends_the_waiting(self, peers: Callable[..., Peer], clients: Callable[..., Any], where: str) -> None:
@@ -414,6 +436,43 @@ class TestMeanwhile:
         log.wait_for("reconnected", 2)
         assert peer.link(3).wait_for("session.update")["session"]["instructions"] == "Be brief."
         assert peer.link(3).wait_for("session.update")["session"]["voice"] == "Tina"
+        client.close()
+
+    def test_settings_changed_before_the_new_session_has_its_own_come_after_them(
+        self, peers: Callable[..., Peer], clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The recovery tells a new session all settings so far, which must not undo newer ones."""
+        connected, asked = threading.Semaphore(0), threading.Event()
+
+        def start(source: Any) -> None:
+            receive(source)
+            connected.release()
+
+        def late(link: Link) -> None:
+            link.accept()
+            assert asked.wait(5)
+            link.send(created())
+            serve(link)
+
+        monkeypatch.setattr("qwen_realtime.connection.receive", start)
+        peer = peers(in_turn(polite, late))
+        client = clients(peer, OmniClient, reconnect=AT_ONCE, voice="Tina").connect()
+        peer.link().cut()
+        assert all(connected.acquire(timeout=5) for _ in range(2))
+        refuse = client._refuse
+
+        def refuse_and_tell(kind: Any) -> None:
+            try:
+                refuse(kind)
+            finally:
+                asked.set()
+
+        monkeypatch.setattr(client, "_refuse", refuse_and_tell)
+        client.update_session(instructions="Be brief.")
+        client.update_session(voice="Ethan")
+        sent = [event["session"] for event in peer.link(2).events if event["type"] == "session.update"]
+        assert [session.get("instructions") for session in sent] == [None, "Be brief.", None]
+        assert [session.get("voice") for session in sent] == ["Tina", None, "Ethan"]
         client.close()
 
     def test_a_handler_of_the_first_event_may_send(
