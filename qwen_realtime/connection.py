@@ -7,12 +7,12 @@ never waits for a connection. Other threads send, cut, and wait for the end.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
 from .errors import ConnectionClosed, ProtocolError
 from .events import CloseInfo
+from .locks import Condition
 from .receiver import NEVER, Receiver, Wish, receive
 from .transport import Transport
 
@@ -68,7 +68,8 @@ class Connection:
         self._pinged_at = 0.0  # the receiving thread's own, as the next two
         self._unanswered = 0  # pings
         self._how = CloseInfo(by="network")  # it has ended
-        self._ended = threading.Event()  # set as the last act
+        self._ended = False  # the last act
+        self._changed = Condition()  # guards _ended, which notifies it
         self.messages = 0  # received so far; pings and pongs are none
         self.send = transport.send
         self.fileno = transport.fileno
@@ -102,7 +103,7 @@ class Connection:
         left = max(0.05, deadline - time.monotonic())
         self._transport.send_close(code, reason, timeout=left / 2)
         self.wait(deadline)
-        if not self._ended.is_set():
+        if not self._ended:
             self._transport.shutdown()
             self.wait(time.monotonic() + 1.0)
 
@@ -128,7 +129,8 @@ class Connection:
     def wait(self, deadline: float) -> None:
         """Wait until it has ended, at most until the deadline on ``time.monotonic()``; not on the receiving thread."""
         if not self.receiving_here:
-            self._ended.wait(max(0.0, deadline - time.monotonic()))
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended, max(0.0, deadline - time.monotonic()))
 
     # On the receiving thread.
 
@@ -154,7 +156,9 @@ class Connection:
         try:
             self._on_end(self._how)
         finally:
-            self._ended.set()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
 
     def _take(self) -> Wish | None:
         """Take what has come; a wish where that cannot be all."""

@@ -16,6 +16,16 @@ class Condition(threading.Condition):
     the lock taken, and whoever wants it next waits for ever. Here ``with`` finds the lock's own, which are compiled.
     """
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be notified, for so many seconds; ``False`` where that did not come."""
+        try:
+            return super().wait(timeout)
+        except BaseException:
+            owned: bool = self._is_owned()  # type: ignore[attr-defined]
+            if not owned:  # Ctrl-C came just after it was let go of: leaving ``with`` lets go of it again
+                self.acquire()
+            raise
+
     if not TYPE_CHECKING:
         __enter__ = property(attrgetter("_lock.__enter__"))
         __exit__ = property(attrgetter("_lock.__exit__"))

@@ -28,7 +28,7 @@ _MAX_CONTROL_BYTES = 125
 # Frames looked at before other connections have their turn, where they make no message: pings, or pieces of one.
 _TURN = 64
 
-# How long the end waits for a writer, which the cut socket wakes. One that Ctrl-C hit never lets go of its lock.
+# How long the end waits for a writer, which the cut socket wakes: a thread of all sessions waits here.
 _WRITER_S = 1.0
 
 
@@ -49,7 +49,9 @@ class Transport:
         self._sock = sock
         self._max_message_bytes = max_message_bytes
         self._send_timeout = send_timeout
-        self._write_lock = threading.Lock()  # guards the order of frames; waited for no longer than send_timeout
+        # Guards the order of frames; waited for no longer than send_timeout. One that knows its owner, so that Ctrl-C
+        # between taking it and knowing so does not leave it taken.
+        self._write_lock = threading.RLock()
         self._close_sent = False
         self._broken = ""  # why nothing can be written any more
         # What has come and was not taken yet, the buffer from _taken on and the pieces after it, is the receiving
@@ -248,15 +250,17 @@ class Transport:
 
     def _write(self, frame: bytes, timeout: float, *, closing: bool = False) -> None:
         deadline = time.monotonic() + timeout
-        if not self._write_lock.acquire(True, timeout):
-            raise ConnectionClosed(
-                f"sending took over {timeout:g} s: the server does not read", by="network", hint="it may be overloaded"
-            )
         try:
+            if not self._write_lock.acquire(True, timeout):
+                raise ConnectionClosed(
+                    f"sending took over {timeout:g} s: the server does not read",
+                    by="network",
+                    hint="it may be overloaded",
+                )
             if self._broken or self._close_sent:
                 raise ConnectionClosed(self._broken or "the connection is closed", by="client")
             self._close_sent = closing
-            self._sock.write(frame, deadline)
+            self._write_whole(frame, deadline)
         except (OSError, ValueError) as error:
             if isinstance(error, ConnectionClosed):
                 raise
@@ -266,11 +270,20 @@ class Transport:
                 else f"the connection broke while sending: {error}"
             )
             raise ConnectionClosed(self._broken, by="network") from error
+        finally:
+            try:  # noqa: SIM105 - what that offers may be interrupted too
+                self._write_lock.release()
+            except RuntimeError:  # it was not taken
+                pass
+
+    def _write_whole(self, frame: bytes, deadline: float) -> None:
+        try:
+            self._sock.write(frame, deadline)
+        except (OSError, ValueError):
+            raise
         except BaseException:  # Ctrl-C
             self._break("a send was broken off")
             raise
-        finally:
-            self._write_lock.release()
 
     def _break(self, why: str) -> None:
         """Part of a frame may be out, and nothing can follow it: tell the receiving thread."""

@@ -41,6 +41,21 @@ def test_ctrl_c_never_leaves_it_taken() -> None:
         assert not condition._is_owned()  # type: ignore[attr-defined]
 
 
+def test_ctrl_c_at_the_beginning_of_a_wait_is_ctrl_c() -> None:
+    """With threading's own it may be an error about a lock."""
+    condition = Condition()
+    release = condition._release_save  # type: ignore[attr-defined]
+
+    def interrupted() -> None:
+        release()
+        raise KeyboardInterrupt
+
+    condition._release_save = interrupted  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt), condition:
+        condition.wait(1)
+    assert not condition._is_owned()  # type: ignore[attr-defined]
+
+
 def test_it_waits_and_wakes_as_any_other() -> None:
     """Whoever holds it keeps others out, and whoever waits in it lets them in."""
     condition = Condition()

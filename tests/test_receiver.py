@@ -176,6 +176,7 @@ def test_what_has_ended_is_not_kept_for_its_hour(listeners: Callable[..., Listen
     for _ in range(100):
         source = listeners(lambda _: Wish(True, time.monotonic() + 1000))
         receive(source)
+        assert source.wait(lambda mine=source: mine.steps)
         source.far.close()
         assert source.ended.wait(5)
     assert len(stays.receiver._hours) < 50
