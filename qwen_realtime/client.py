@@ -224,8 +224,9 @@ class RealtimeClient(ResumableSession):
             WaitTimeout: the server or a handler did not finish; the connection is closed all the same.
             ServerError: it reported an error that no handler took; the connection is closed all the same.
             ConnectionClosed: the connection broke before it had finished, or was never opened.
-            WouldDeadlock: called inside a handler.
+            WouldDeadlock: called inside a handler or a tap.
         """
+        self._refuse_in_tap("finish()")
         self._dispatcher.refuse_in_handler("finish()", "call it from another thread, or close() here")
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._state is State.NEW or self._forked:
@@ -261,8 +262,9 @@ class RealtimeClient(ResumableSession):
         Raises:
             WaitTimeout: it is still open.
             ConnectionClosed: it was never opened.
-            WouldDeadlock: called inside a handler.
+            WouldDeadlock: called inside a handler or a tap.
         """
+        self._refuse_in_tap("wait()")
         self._dispatcher.refuse_in_handler("wait()", "call it from another thread, or close() here")
         if self._state is State.NEW or self._forked:
             raise self._closed_error()
@@ -398,7 +400,9 @@ class RealtimeClient(ResumableSession):
         Raises:
             ConfigError: a setting that this model refuses or ignores, or too late for this family.
             ServerError: the server refused.
+            WouldDeadlock: called inside a tap.
         """
+        self._refuse_in_tap("update_session()")
         self._change_settings(self._checked_settings(None, fields).to_session())
 
     def _checked_settings(self, settings: Settings | None, fields: Mapping[str, Any]) -> Settings:

@@ -33,6 +33,7 @@ from .errors import (
     ProtocolViolation,
     RealtimeError,
     WaitTimeout,
+    WouldDeadlock,
 )
 from .events import (
     ClientEvent,
@@ -251,6 +252,11 @@ class Session:
     def _receiving_here(self) -> bool:
         """Whether this is the receiving thread, as in a tap: what waits for it would wait for itself."""
         return self._connection is not None and self._connection.receiving_here
+
+    def _refuse_in_tap(self, what: str) -> None:
+        """Raise ``WouldDeadlock`` on the receiving thread, which is what would be waited for."""
+        if self._receiving_here:
+            raise WouldDeadlock(f"{what} inside a tap would keep all sessions waiting", hint="do it in a handler")
 
     @property
     def _forked(self) -> bool:

@@ -244,7 +244,8 @@ class Transport:
         """Send the close frame, once; a connection that cannot be written to is left to :meth:`shutdown`."""
         if self._close_sent:
             return
-        payload = struct.pack("!H", code) + reason.encode()[:123]
+        shortened = reason.encode()[:123].decode("utf-8", "ignore")  # half a character is no UTF-8
+        payload = struct.pack("!H", code) + shortened.encode()
         with suppress(ConnectionClosed):
             self._write(_masked_frame(payload, _CLOSE), timeout, closing=True)
 

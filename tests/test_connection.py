@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qwen_realtime import OmniClient, TTSClient, events
-from qwen_realtime.errors import ConnectionClosed
+from qwen_realtime.errors import ConnectionClosed, WouldDeadlock
 from qwen_realtime.receiver import receive
 
 from .peer import CLOSE, PING, PONG, Link, created, frame
@@ -245,6 +245,28 @@ class TestClosing:
         info = client.wait(5)
         assert (info.by, info.clean) == ("client", True)
         assert took[0] < 0.2
+
+    @pytest.mark.parametrize(
+        "call", [lambda client: client.finish(), lambda client: client.wait(), lambda client: client.update_session()]
+    )
+    def test_what_waits_is_refused_in_a_tap(
+        self, peers: Callable[..., Any], clients: Callable[..., Any], call: Callable[[Any], object]
+    ) -> None:
+        """It would wait for the thread that it stops, and with it all sessions."""
+        client = clients(peers(_talks_and_is_deaf), close_timeout=0.3)
+        told: list[str] = []
+
+        def wait(event: events.Event) -> None:
+            if event.type == "response.text.delta":
+                with pytest.raises(WouldDeadlock) as refusal:
+                    call(client)
+                told.append(str(refusal.value))
+
+        client.tap(wait)
+        client.connect()
+        with client.expect("response.text.delta", 5):
+            client.append_text("go")
+        assert "inside a tap" in told[0]
 
     def test_many_threads_at_once(self, peers: Callable[..., Any], clients: Callable[..., Any]) -> None:
         """All return when it is closed, and it is closed once."""

@@ -185,6 +185,19 @@ class TestGoodFrames:
         assert after_greeting(script).end().clean
 
 
+@pytest.mark.parametrize("filler", ["", "x"])
+def test_the_reason_of_a_close_is_cut_between_characters(after_greeting: Callable[..., Watched], filler: str) -> None:
+    """A close frame holds 123 bytes of text, and half a character is none."""
+    links: list[Link] = []
+
+    def script(link: Link) -> None:
+        links.append(link)
+        link.text('{"type":"' + filler + '" ' + "é" * 200)
+
+    after_greeting(script).end()
+    assert links[0].wait_for_frame(CLOSE).payload[2:].decode().endswith("é")
+
+
 BROKEN: dict[str, tuple[bytes, str]] = {
     "not JSON": (frame(b'{"type": "session'), "not JSON"),
     "no object": (frame(b"[]"), "not an event"),
