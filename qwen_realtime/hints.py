@@ -1,14 +1,14 @@
-"""What to do about the errors that the service reports: its ``error`` events as exceptions with a remedy.
+"""Events as exceptions with a remedy: the errors that the service reports, and the end of a connection.
 
 Texts from the protocol reference, section 1.4. Codes are often empty in practice, so the message's beginning decides.
 """
 
 from __future__ import annotations
 
-from .errors import ServerError
-from .events import Error
+from .errors import ConnectionClosed, ProtocolError, ProtocolViolation, RealtimeError, ServerError
+from .events import CloseInfo, Error
 
-__all__ = ["server_error"]
+__all__ = ["closed_error", "server_error"]
 
 _HINTS = (
     ("Error committing input audio buffer", "append some audio before commit(), at least a tenth of a second"),
@@ -40,3 +40,18 @@ def server_error(event: Error) -> ServerError:
         param=detail.param or "",
         event_id=detail.event_id or "",
     )
+
+
+def closed_error(info: CloseInfo) -> ConnectionClosed:
+    """How a connection ended, as an exception whose cause is the first cause."""
+    told = f"{info.code} {info.reason}".strip() if info.code is not None else info.reason
+    kind = ProtocolViolation if isinstance(info.error, ProtocolError) else ConnectionClosed
+    error = kind(
+        f"the connection was closed by the {info.by}" + (f": {told}" if told else ""),
+        hint="" if isinstance(info.error, RealtimeError) else "a closed client is not reopened: make a new one",
+        code=info.code,
+        reason=info.reason,
+        by=info.by,
+    )
+    error.__cause__ = info.error
+    return error

@@ -29,8 +29,6 @@ from .errors import (
     ConfigError,
     ConnectionClosed,
     ConnectTimeout,
-    ProtocolError,
-    ProtocolViolation,
     RealtimeError,
     WaitTimeout,
     WouldDeadlock,
@@ -48,7 +46,7 @@ from .events import (
     SessionUpdate,
     SessionUpdated,
 )
-from .hints import server_error
+from .hints import closed_error, server_error
 from .locks import Condition
 from .metrics import Metrics
 from .protocol import CONTENT, Family, Phase, SessionState
@@ -505,17 +503,7 @@ class Session:
         info = self._how_ended()
         if info is None:
             return ConnectionClosed("the client is closing" if self._state is State.CLOSING else "not connected yet")
-        told = f"{info.code} {info.reason}".strip() if info.code is not None else info.reason
-        kind = ProtocolViolation if isinstance(info.error, ProtocolError) else ConnectionClosed
-        error = kind(
-            f"the connection was closed by the {info.by}" + (f": {told}" if told else ""),
-            hint="" if isinstance(info.error, RealtimeError) else "a closed client is not reopened: make a new one",
-            code=info.code,
-            reason=info.reason,
-            by=info.by,
-        )
-        error.__cause__ = info.error
-        return error
+        return closed_error(info)
 
     def _how_ended(self) -> CloseInfo | None:
         return self._info

@@ -1,11 +1,12 @@
-"""The service's errors, with what to do about them."""
+"""The service's errors and the end of a connection, with what to do about them."""
 
 from __future__ import annotations
 
 import pytest
 
-from qwen_realtime.events import Error, ErrorDetail
-from qwen_realtime.hints import server_error
+from qwen_realtime.errors import ConnectionClosed, ProtocolError, ProtocolViolation
+from qwen_realtime.events import CloseInfo, Error, ErrorDetail
+from qwen_realtime.hints import closed_error, server_error
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,18 @@ def test_an_empty_error_is_an_error() -> None:
         error = server_error(Error(error=detail))
         assert str(error) == "an error without a message"
         assert (error.type, error.code, error.param, error.event_id) == ("", "", "", "")
+
+
+def test_an_end_tells_who_closed_why_and_the_first_cause() -> None:
+    """A message that cannot be is told as such; what has an error of its own needs no further advice."""
+    error = closed_error(CloseInfo(code=1011, reason="overloaded", by="server"))
+    assert type(error) is ConnectionClosed
+    assert (error.code, error.reason, error.by) == (1011, "overloaded", "server")
+    assert str(error) == (
+        "the connection was closed by the server: 1011 overloaded (a closed client is not reopened: make a new one)"
+    )
+    cause = ProtocolError("not JSON")
+    error = closed_error(CloseInfo(code=1002, reason="not JSON", by="client", error=cause))
+    assert type(error) is ProtocolViolation
+    assert error.__cause__ is cause
+    assert error.hint == ""
