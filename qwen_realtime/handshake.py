@@ -9,7 +9,6 @@ import json
 import math
 import socket
 import time
-from email.utils import parsedate_to_datetime
 from http.cookies import CookieError
 from typing import Any
 
@@ -217,6 +216,8 @@ def _seconds(text: str | None) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
+        from email.utils import parsedate_to_datetime  # here, since importing the package shall stay light
+
         try:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
         except (ValueError, OverflowError):
