@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .admission import PATH
 from .behaviours.host import EngineSet, Options
-from .faults import FaultPlan, FaultSpec
+from .fault_plan import FaultPlan, FaultSpec
 from .link import Link
 from .record import SessionRecord
 from .session import ServerSession

@@ -9,7 +9,8 @@ import msgspec
 
 from .. import codec
 from .. import events as ev
-from .faults import Fault, FaultPlan, LateDelta, NoPong, OddAudio
+from .fault_plan import FaultPlan
+from .faults import Fault, LateDelta, NoPong, OddAudio
 from .ids import new_id
 from .link import Link, text_frame
 

@@ -37,7 +37,7 @@ from qwen_realtime.server import (
     Stall,
     UnknownType,
 )
-from qwen_realtime.server.faults import FaultPlan
+from qwen_realtime.server.fault_plan import FaultPlan
 
 from .stage import StubEngines
 from .wires import Wire
@@ -294,7 +294,7 @@ def test_a_fault_can_be_named_or_written_as_an_object(spec: Any, fault: Fault) -
     ("spec", "told"),
     [
         ("stal", "did you mean Stall"),
-        ("zzz", "there are Reject, Silent"),
+        ("zzz", "there are BinaryFrame, CloseWith"),
         (5, "5 is no fault"),
         (int, "is no fault"),
         ({"status": 429}, "is no fault"),
