@@ -25,7 +25,6 @@ from .events import (
     Reconnected,
     Reconnecting,
     ServerEvent,
-    SessionUpdate,
 )
 from .handshake import open_transport
 from .hints import server_error
@@ -85,12 +84,6 @@ class ResumableSession(Session):
 
     # The wire, out: the journal takes what a session would, and sends it when there is one.
 
-    def _refuse(self, kind: type[ClientEvent]) -> None:
-        if kind is SessionUpdate and self._recovering and threading.current_thread() is not self._returning:
-            # the recovery has yet to tell the new session all settings, and would undo these
-            raise ConnectionClosed("there is no session at the moment", by="network")
-        super()._refuse(kind)
-
     def _raise_refusal(self, refusal: str) -> None:
         if not self._recovering or self._session_state.phase is not Phase.AWAITING_SESSION:
             super()._raise_refusal(refusal)
@@ -107,6 +100,12 @@ class ResumableSession(Session):
         if self._recovery is not None:
             raise error  # its end may be a break, and the receiving thread must not be waited for
         super()._raise_reason(connection, error)
+
+    def _refuse_update(self) -> None:
+        if self._recovering and threading.current_thread() is not self._returning:
+            # the recovery has yet to tell the new session all settings, and would undo these
+            raise ConnectionClosed("there is no session at the moment", by="network")
+        super()._refuse_update()
 
     def _change_settings(self, session: dict[str, Any]) -> None:
         """Have settings confirmed, by the next session where this one breaks meanwhile."""

@@ -376,9 +376,13 @@ class Session:
         with self._updating:
             updates, failure = self._updates, self._failures()
             self._requested = session
-            self._refuse(SessionUpdate)
+            self._refuse_update()
             self._write(SessionUpdate(session=session))  # past the journal: a new session gets all settings anyway
             self._await_server(lambda: self._updates > updates, failure, deadline, "session.updated")
+
+    def _refuse_update(self) -> None:
+        """Raise where settings cannot be changed now."""
+        self._refuse(SessionUpdate)
 
     # The wire, in: on the receiving thread.
 

@@ -459,15 +459,15 @@ class TestMeanwhile:
         client = clients(peer, OmniClient, reconnect=AT_ONCE, voice="Tina").connect()
         peer.link().cut()
         assert all(connected.acquire(timeout=5) for _ in range(2))
-        refuse = client._refuse
+        refuse = client._refuse_update
 
-        def refuse_and_tell(kind: Any) -> None:
+        def refuse_and_tell() -> None:
             try:
-                refuse(kind)
+                refuse()
             finally:
                 asked.set()
 
-        monkeypatch.setattr(client, "_refuse", refuse_and_tell)
+        monkeypatch.setattr(client, "_refuse_update", refuse_and_tell)
         client.update_session(instructions="Be brief.")
         client.update_session(voice="Ethan")
         sent = [event["session"] for event in peer.link(2).events if event["type"] == "session.update"]
