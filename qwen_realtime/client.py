@@ -30,6 +30,7 @@ from .resumable import ResumableSession
 from .session import State
 from .settings import DEFAULT_MODELS, ModelProfile, Settings, check, profile_of
 from .settings.retirement import warn_if_retired
+from .sockets import LONGEST_S
 
 __all__ = ["RealtimeClient", "State"]
 
@@ -37,10 +38,6 @@ log = logging.getLogger("qwen_realtime")
 
 C = TypeVar("C", bound="RealtimeClient")
 H = TypeVar("H", bound=Handler)
-
-
-# The system's waits end at some number: that of poll() at 24 days.
-_LONGEST_S = 1_000_000.0
 
 
 def _require_positive(limit: float = math.inf, **options: object) -> None:
@@ -128,7 +125,7 @@ class RealtimeClient(ResumableSession):
         pings = {"ping_interval": ping_interval, "ping_timeout": ping_timeout}
         _require_positive(max_message_bytes=max_message_bytes)
         _require_positive(
-            _LONGEST_S,
+            LONGEST_S,
             connect_timeout=connect_timeout,
             close_timeout=close_timeout,
             send_timeout=send_timeout,

@@ -15,14 +15,12 @@ from .errors import (
     ServerError,
 )
 from .events import CloseInfo
+from .sockets import LONGEST_S
 
 __all__ = ["ReconnectPolicy"]
 
 # Close codes for what we sent, or may not do: another try would end the same way.
 _FINAL_CODES = frozenset({1002, 1003, 1007, 1008, 1009})
-
-# What the system can wait for, and more than anybody will.
-_LONGEST_S = 1_000_000.0
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ class ReconnectPolicy:
     rollover_after_s: float | None = 110 * 60.0
 
     def __post_init__(self) -> None:
-        if not (self.max_attempts >= 1 and 0 <= self.first_delay <= self.max_delay <= _LONGEST_S):
+        if not (self.max_attempts >= 1 and 0 <= self.first_delay <= self.max_delay <= LONGEST_S):
             raise ConfigError("a reconnect policy needs max_attempts ≥ 1 and 0 ≤ first_delay ≤ max_delay ≤ 1000000")
-        if not (0 <= self.jitter <= 1 and 0 < self.keep_audio_s <= _LONGEST_S):
+        if not (0 <= self.jitter <= 1 and 0 < self.keep_audio_s <= LONGEST_S):
             raise ConfigError("a reconnect policy needs a jitter of 0…1 and a keep_audio_s above 0 and up to 1000000")
 
     def delay(self, attempt: int, cause: BaseException | None = None) -> float:

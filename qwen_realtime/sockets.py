@@ -14,7 +14,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["DuplexSocket", "wait_for"]
+__all__ = ["LONGEST_S", "DuplexSocket", "wait_for"]
+
+# The system's waits end at some number of seconds: that of poll() at 24 days. Nobody waits for as long as this.
+LONGEST_S = 1_000_000.0
 
 CHUNK = 65536
 POLLIN = getattr(select, "POLLIN", 1)
