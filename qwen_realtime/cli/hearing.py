@@ -20,7 +20,6 @@ __all__ = [
     "device_of",
     "find_recordings",
     "keyboard_if_any",
-    "known_ending",
     "microphone",
     "place_of",
     "speakers",
@@ -57,16 +56,6 @@ def place_of(recording: Path, paths: Sequence[Path]) -> Path:
     """Where a recording is below the folder that was named, so that its results can be there below another one."""
     folders = [path for path in paths if path.is_dir() and recording.is_relative_to(path)]
     return recording.relative_to(folders[0]) if folders else Path(recording.name)
-
-
-def known_ending(path: Path | None, *endings: str) -> None:
-    """Refuse a file whose name promises what would not be in it.
-
-    Raises:
-        ConfigError: its name ends in none of these, and in something.
-    """
-    if path is not None and path.suffix and path.suffix.lower() not in endings:
-        raise ConfigError(f"{path} has no format that is known", hint=f"end it in {', '.join(endings)}")
 
 
 def device_of(name: str | None) -> int | str | None:

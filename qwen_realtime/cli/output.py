@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +23,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Screen", "Status", "beside", "caption", "counted", "logging_to_stderr", "tell_error"]
+from ..errors import ConfigError
+
+__all__ = [
+    "Screen",
+    "Status",
+    "beside",
+    "caption",
+    "counted",
+    "known_ending",
+    "logging_to_stderr",
+    "tell_error",
+    "tell_not_recognised",
+]
 
 # Arguments of the clients that are options here.
 _ARGUMENT = re.compile(r"\b(connect_timeout|device|model|proxy|region|trace|url|voice)=")
@@ -53,6 +66,22 @@ def tell_error(message: str, hint: str = "", *, kind: str = "UsageError", as_jso
 def _json(fields: dict[str, Any]) -> str:
     """One line of JSON, of characters that stdout has."""
     return json.dumps(fields, ensure_ascii=not str(getattr(sys.stdout, "encoding", "")).lower().startswith("utf"))
+
+
+def known_ending(path: Path | None, *endings: str) -> None:
+    """Refuse a file whose name promises what would not be in it.
+
+    Raises:
+        ConfigError: its name ends in none of these, and in something.
+    """
+    if path is not None and path.suffix and path.suffix.lower() not in endings:
+        raise ConfigError(f"{path} has no format that is known", hint=f"end it in {', '.join(endings)}")
+
+
+def tell_not_recognised(what: str, option: str, *, as_json: bool) -> None:
+    """Tell that some utterances have no text, and by which option they may get it."""
+    hint = f"tell the language spoken: {option} CODE"
+    tell_error(f"{what} not recognised", hint, kind="NotRecognised", as_json=as_json)
 
 
 def counted(number: int, thing: str) -> str:

@@ -21,9 +21,9 @@ from ..families import TTSClient
 from ..hints import server_error
 from ..protocol import Family
 from ..results import format_of
-from .hearing import known_ending, speakers
+from .hearing import speakers
 from .options import Target, connecting, voice_option
-from .output import Screen, counted
+from .output import Screen, counted, known_ending
 
 __all__ = ["say"]
 

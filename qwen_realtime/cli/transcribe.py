@@ -26,7 +26,7 @@ from ..results import Utterance
 from ..sources import pcm_blocks
 from .hearing import describe_end, find_recordings, keyboard_if_any, microphone, place_of, until_enter
 from .options import Target, connecting
-from .output import Screen, caption, counted, tell_error
+from .output import Screen, caption, counted, tell_error, tell_not_recognised
 from .transcripts import FORMATS, format_of, rendered
 
 __all__ = ["transcribe"]
@@ -268,6 +268,6 @@ def _deliver(
         screen.info(f"(nobody speaks in {duration_ms / 1000:.1f} s)" if duration_ms else "(nobody spoke)")
     missing = len(utterances) - count
     if missing:
-        what = f"{source}: {counted(missing, 'utterance')} of {len(utterances)} not recognised"
-        tell_error(what, "tell the language spoken: --language CODE", kind="NotRecognised", as_json=screen.as_json)
+        what = f"{source}: {counted(missing, 'utterance')} of {len(utterances)}"
+        tell_not_recognised(what, "--language", as_json=screen.as_json)
     return not missing

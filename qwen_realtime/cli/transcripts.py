@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import ConfigError
 from ..results import Utterance
 from ..subtitles import SubtitleWriter
+from .output import known_ending
 
 __all__ = ["FORMATS", "format_of", "rendered"]
 
@@ -24,10 +24,8 @@ def format_of(chosen: str | None, output: Path | None) -> str:
     """
     if chosen is not None or output is None or output.is_dir() or not output.suffix:
         return chosen or "txt"
-    suffix = output.suffix[1:].lower()
-    if suffix not in FORMATS:
-        raise ConfigError(f"{output} has no format that is known", hint=f"end it in .{', .'.join(FORMATS)}")
-    return suffix
+    known_ending(output, *(f".{each}" for each in FORMATS))
+    return output.suffix[1:].lower()
 
 
 def rendered(utterances: Sequence[Utterance], kind: str, *, source: str = "", duration_ms: float = 0.0) -> str:

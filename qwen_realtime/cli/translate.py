@@ -28,13 +28,12 @@ from .hearing import (
     describe_end,
     find_recordings,
     keyboard_if_any,
-    known_ending,
     microphone,
     speakers,
     until_enter,
 )
 from .options import Target, connecting, voice_option
-from .output import Screen, Status, caption, counted, tell_error
+from .output import Screen, Status, caption, counted, known_ending, tell_not_recognised
 
 __all__ = ["translate"]
 
@@ -229,6 +228,4 @@ class _Lines:
             subtitles=str(subtitles) if subtitles else None,
         )
         if self.failed:
-            what = f"{counted(self.failed, 'utterance')} not recognised"
-            hint = "tell the language spoken: --from CODE"
-            tell_error(what, hint, kind="NotRecognised", as_json=self._screen.as_json)
+            tell_not_recognised(counted(self.failed, "utterance"), "--from", as_json=self._screen.as_json)
